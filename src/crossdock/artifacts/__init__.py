@@ -1,0 +1,1 @@
+"""Bytes at rest: implementations of the ``Artifacts`` port."""

@@ -1,0 +1,3 @@
+"""The command line: one file per command; each parses, calls, and prints."""
+
+from crossdock.cli.main import main as main

@@ -1,0 +1,281 @@
+"""The clients' door of the broker: submit, cancel, run again, and look."""
+
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+from msgspec.structs import replace
+
+from crossdock.core.changes import Admission
+from crossdock.core.desk import Desk
+from crossdock.core.documents import is_large, shelve
+from crossdock.core.errors import Code, CrossdockError, StoreFull
+from crossdock.core.harvest import harvest, harvest_one, succeeded
+from crossdock.core.identifiers import encode_id
+from crossdock.core.jobs import ArraySpec, Job, Outcome, OutcomeKind, Tally
+from crossdock.core.kinds import Kind
+from crossdock.core.lifecycle import Event, State
+from crossdock.core.log import whole
+from crossdock.core.requests import CancelMode, Entry, MemberView, Page, Query, Record, Submit, Submitted
+from crossdock.core.submission import check_submit, new_job
+from crossdock.core.tables import parameters, read_rows
+
+_encode: Final = msgspec.json.Encoder().encode
+_CANCELLED: Final = Outcome(kind=OutcomeKind.CANCELLED)
+
+
+class BrokerIntake:
+    """Implements :class:`~crossdock.core.ports.Intake`."""
+
+    def __init__(self, desk: Desk, kinds: Mapping[str, Kind]) -> None:
+        self._desk = desk
+        self._kinds = kinds
+
+    async def submit(self, request: Submit) -> Submitted:
+        """Accept a job; it is on disk on return."""
+        self._desk.journal.check()
+        made = await self._make(request, None)
+        if isinstance(made, Submitted):
+            return made
+        job, waits = made
+        unmet = {job.id: waits} if waits else {}
+        await self._write([job], unmet, _bind(request.records, job.id) if request.records else [], None)
+        return Submitted(job)
+
+    async def submit_batch(self, requests: Sequence[Submit], tenant: str = "") -> tuple[int, list[Submitted]]:
+        """Accept jobs as one batch in one transaction, all or none."""
+        if not requests:
+            raise CrossdockError(Code.INVALID, "a batch needs at least one job")
+        self._desk.journal.check()
+        batch = self._desk.ids.next(self._desk.clock.wall())
+        answers: list[Submitted] = []
+        unmet: dict[int, tuple[int, ...]] = {}
+        records: list[Record] = []
+        try:
+            for request in requests:
+                made = await self._make(request, batch)
+                if isinstance(made, Submitted):
+                    answers.append(made)
+                    continue
+                job, unmet[job.id] = made
+                records += _bind(request.records, job.id)
+                answers.append(Submitted(job))
+        except BaseException:
+            self._turn_away(answer.job for answer in answers)
+            raise
+        jobs = [answer.job for answer in answers if not answer.existing]
+        if jobs:
+            await self._write(jobs, unmet, records, (batch, tenant, len(jobs)))
+        return batch if jobs else answers[0].job.batch or batch, answers
+
+    async def _make(self, request: Submit, batch: int | None) -> tuple[Job, tuple[int, ...]] | Submitted:
+        """Return a new job and what it waits for, or the job that the request's key names already."""
+        kind = check_submit(request, self._kinds)
+        if kind.requirements:
+            request = replace(request, requirements=(*kind.requirements, *request.requirements))
+        if request.array is not None or is_large(request.payload):
+            request = await self._shelve(request)
+        if request.key is not None and (found := await self.find(request.tenant, request.key)) is not None:
+            return Submitted(found, existing=True)
+        waits = await self._unfinished(request.after) if request.after else ()
+        wall = self._desk.clock.wall()
+        job = new_job(request, self._desk.ids.next(wall), wall, batch, waits=bool(waits))
+        if not self._desk.scheduler.newcomers.reserve(job):
+            raise CrossdockError(Code.CONFLICT, f"the key {job.key!r} is used twice at the same time")
+        return job, waits
+
+    async def _shelve(self, request: Submit) -> Submit:
+        """Move a large payload or table to the artifacts."""
+        payload = await shelve(self._desk.artifacts, request.payload)
+        array = request.array
+        if array is not None and array.table is not None:
+            array = replace(array, table=await shelve(self._desk.artifacts, array.table))
+        return replace(request, payload=payload, array=array)
+
+    def _write(
+        self,
+        jobs: list[Job],
+        unmet: Mapping[int, tuple[int, ...]],
+        records: list[Record],
+        batch: tuple[int, str, int] | None,
+    ) -> Awaitable[None]:
+        try:
+            return self._desk.journal.admit(Admission(jobs, records, batch), unmet)
+        except CrossdockError:
+            self._turn_away(jobs)
+            raise
+
+    def _turn_away(self, jobs: Iterable[Job]) -> None:
+        for job in jobs:
+            self._desk.scheduler.newcomers.leave(job)
+
+    async def _unfinished(self, parents: tuple[int, ...]) -> tuple[int, ...]:
+        found = [await self.job(parent) for parent in dict.fromkeys(parents)]
+        for parent in found:
+            if parent.state in {State.FAILED, State.CANCELLED}:
+                text = f"the job {encode_id(parent.id)} that this one should come after is {parent.state}"
+                raise CrossdockError(Code.CONFLICT, text)
+        return tuple(parent.id for parent in found if not parent.terminal)
+
+    async def cancel(self, job: int, mode: CancelMode = "cooperative") -> Job:
+        """Cancel a job, at once if it is not running; return it as it is then."""
+        desk = self._desk
+        await self.job(job)
+        await self._request_cancel(job, mode)
+        await desk.journal.durable()
+        return await self.job(job)
+
+    async def cancel_batch(self, batch: int) -> int:
+        """Cancel all unfinished jobs of a batch."""
+        unfinished = (State.WAITING, State.READY, State.LEASED)
+        query = Query(batch=batch, states=unfinished, limit=1000)
+        count = 0
+        while True:
+            await self._desk.journal.durable()
+            page = await self.search(query)
+            for job in page.jobs:
+                await self._request_cancel(job.id, "cooperative")
+            count += len(page.jobs)
+            if page.cursor is None:
+                await self._desk.journal.durable()
+                return count
+            query = replace(query, cursor=page.cursor)
+
+    async def _request_cancel(self, job_id: int, mode: CancelMode) -> None:
+        desk, now = self._desk, self._desk.now()
+        job = await desk.newest(job_id)
+        if job is None or job.terminal:
+            return
+        if job.state is not State.LEASED:
+            desk.scheduler.finish(job, Event.CANCEL, _CANCELLED, now)
+            return
+        if not job.cancel_requested:
+            job = desk.scheduler.apply(job, Event.REQUEST_CANCEL, now, cancel_requested=True)
+        if mode == "hard":
+            desk.leases.revoke(job.id, now)
+            desk.scheduler.finish(job, Event.CANCEL, _CANCELLED, now)
+            return
+        desk.leases.request_cancel(job.id, now, desk.scheduler.policy(job).grace)
+        if job.id in desk.scheduler.arrays:
+            desk.chunks.advance(job, now)
+
+    async def retry(self, job: int) -> Job:
+        """Submit a failed or cancelled job again as a new job; of an array, the members that did not succeed."""
+        old = await self.job(job)
+        if old.state not in {State.FAILED, State.CANCELLED}:
+            raise CrossdockError(Code.CONFLICT, f"only failed and cancelled jobs can be run again; this one is {old.state}")
+        array = await self._rest_of(old) if old.array is not None else None
+        waits = await self._unfinished(old.after)
+        self._desk.journal.check()
+        wall = self._desk.clock.wall()
+        request = Submit(
+            kind=old.kind,
+            payload=old.payload,
+            requirements=old.requirements,
+            priority=old.priority,
+            tenant=old.tenant,
+            after=old.after,
+            array=array,
+            overrides=old.overrides,
+            notify=old.notify,
+        )
+        made = replace(new_job(request, self._desk.ids.next(wall), wall, None, waits=bool(waits)), retry_of=old.id)
+        await self._write([made], {made.id: waits}, [], None)
+        return made
+
+    async def _rest_of(self, old: Job) -> ArraySpec:
+        """Return an array of the members of ``old`` that did not succeed."""
+        spec = old.array
+        if spec is None:
+            raise AssertionError("only arrays have members")
+        desk = self._desk
+        rows = await read_rows(desk.artifacts, spec)
+        good = await succeeded(desk.store, old.id)
+        rest = [parameters(spec, rows, index) for index in range(spec.count) if index not in good]
+        if not rest:
+            raise CrossdockError(Code.CONFLICT, "every member of this array succeeded; there is nothing to run again")
+        return ArraySpec(count=len(rest), name=spec.name, table=await shelve(desk.artifacts, _encode(rest)))
+
+    async def job(self, job: int) -> Job:
+        """Return a job as it is on disk."""
+        snapshot = await self._desk.visible(job)
+        run = self._desk.scheduler.arrays.get(job)
+        return snapshot if run is None else replace(snapshot, tally=run.tally)
+
+    async def find(self, tenant: str, key: str) -> Job | None:
+        """Return the job that was submitted under an idempotency key, waiting for one that is just being written."""
+        if self._desk.scheduler.newcomers.has_key(tenant, key):
+            await self._desk.journal.durable()
+        found = await self._desk.store.by_key(tenant, key)
+        return None if found is None else await self.job(found)
+
+    async def search(self, query: Query) -> Page:
+        """Return a page of jobs: all that has happened by now, or while the disk is full, what is on it."""
+        with suppress(StoreFull):
+            self._desk.journal.check()
+            await self._desk.journal.durable()
+        return await self._desk.store.search(query)
+
+    async def batch(self, batch: int) -> Tally:
+        """Return how far a batch is."""
+        tally = await self._desk.store.batch(batch)
+        if tally is None:
+            raise CrossdockError(Code.NOT_FOUND, f"there is no batch {encode_id(batch)}")
+        return tally
+
+    async def entries(self, job: int, start: int, limit: int = 1000) -> list[Entry]:
+        """Return event log entries of a job from offset ``start`` on."""
+        store = self._desk.store
+        found = await store.jobs((job,))  # before the entries: what it tells stays true whatever happens in between
+        return whole(found[0], await store.entries(job, start, limit), start, limit) if found else []
+
+    async def wait(self, job: int, timeout: float) -> Job:
+        """Return the job once it has ended, or as it is after ``timeout`` seconds."""
+        ends = self._desk.clock.monotonic() + timeout
+        while True:
+            snapshot = await self.job(job)
+            left = ends - self._desk.clock.monotonic()
+            if snapshot.terminal or left <= 0:
+                return snapshot
+            await self._desk.signals.wait(job_topic(job), left)
+
+    async def changed(self, job: int, seen: int, timeout: float) -> Job:
+        """Return the job once it has ended or its log has an entry from offset ``seen`` on, or after ``timeout`` seconds."""
+        ends = self._desk.clock.monotonic() + timeout
+        while True:
+            snapshot = await self.job(job)
+            left = ends - self._desk.clock.monotonic()
+            if snapshot.events > seen or snapshot.terminal or left <= 0:
+                if self._desk.journal.unsettled(job):
+                    await self._desk.journal.durable()
+                return snapshot
+            await self._desk.signals.wait(job_topic(job), left)
+
+    async def members(self, array: int, state: str | None = None, start: int = 0) -> AsyncIterator[MemberView]:
+        """Stream the finished members of an array from a position on, in order, optionally only those in one state."""
+        job = await self._array(array)
+        async for view in harvest(self._desk.store, job, None if state is None else State(state), start):
+            yield view
+
+    async def member(self, array: int, index: int) -> MemberView:
+        """Return one member of an array."""
+        job = await self._array(array)
+        if job.array is None or not 0 <= index < job.array.count:
+            raise CrossdockError(Code.NOT_FOUND, f"the array {encode_id(array)} has no member {index}")
+        return await harvest_one(self._desk.store, job, index)
+
+    async def _array(self, array: int) -> Job:
+        job = await self.job(array)
+        if job.array is None:
+            raise CrossdockError(Code.NOT_FOUND, f"the job {encode_id(array)} is no array")
+        return job
+
+
+def job_topic(job: int) -> str:
+    """Return the topic that is notified when the log of a job has grown on disk."""
+    return f"job:{job}"
+
+
+def _bind(records: Sequence[Record], job: int) -> list[Record]:
+    return [replace(record, value=record.value.replace(b"{job}", b"%d" % job)) for record in records]

@@ -1,0 +1,1 @@
+"""What every HTTP door shares: problem documents, body limits, strict JSON, API keys and the server itself."""

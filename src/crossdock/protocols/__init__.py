@@ -1,0 +1,1 @@
+"""Every way in and out, one folder each; none knows of another."""

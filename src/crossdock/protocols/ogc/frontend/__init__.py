@@ -1,0 +1,1 @@
+"""The server's side of OGC API - Processes: one module per group of resources."""

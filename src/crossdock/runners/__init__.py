@@ -1,0 +1,1 @@
+"""What executes leases. Runners know no protocol and no broker."""

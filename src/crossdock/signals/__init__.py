@@ -1,0 +1,1 @@
+"""Wake-ups: implementations of the ``Signals`` port."""

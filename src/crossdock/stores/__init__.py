@@ -1,0 +1,1 @@
+"""Where the broker's state is kept: implementations of the ``Store`` port."""

@@ -1,0 +1,20 @@
+"""What all tests share: the profiles of Hypothesis, and marks by folder. Fixtures stand beside the tests that use them."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("night", parent=settings.get_profile("default"), max_examples=5000)
+settings.load_profile("default")
+
+MARKS = {"acceptance": pytest.mark.acceptance, "faults": pytest.mark.fault}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of some folders, so that none is forgotten."""
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        if folder in MARKS:
+            item.add_marker(MARKS[folder])
