@@ -1,0 +1,1 @@
+"""json-bus: requests, jobs and their answers over RabbitMQ."""
