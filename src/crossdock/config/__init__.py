@@ -7,6 +7,8 @@ from crossdock.config.evaluating import Evaluation as Evaluation
 from crossdock.config.evaluating import Files as Files
 from crossdock.config.evaluating import Recodex as Recodex
 from crossdock.config.load import load as load
+from crossdock.config.messaging import Jsonbus as Jsonbus
+from crossdock.config.messaging import JsonbusBackend as JsonbusBackend
 from crossdock.config.schema import Config as Config
 from crossdock.config.schema import Key as Key
 from crossdock.config.schema import LongpostBackend as LongpostBackend

@@ -132,17 +132,27 @@ def _keys(config: Config, settings: Settings) -> list[Problem]:
 
 
 def _backends(config: Config, settings: Settings) -> list[Problem]:
-    owners: dict[str, str] = {}
     problems: list[Problem] = []
     for name, backend in config.backends.longpost.items():
         if backend.poll_first > backend.poll_max:
             text = f"backends.longpost.{name}: poll_first is longer than poll_max"
             problems.append(Problem(settings.origin(("backends", "longpost", name, "poll_first")), text))
-        for kind in backend.kinds or (name,):
-            if other := owners.get(kind):
-                text = f"the kind {kind!r} is also one of backends.longpost.{other}; a kind has one backend"
-                problems.append(
-                    Problem(settings.origin(("backends", "longpost", name, "kinds")), f"backends.longpost.{name}: {text}")
-                )
-            owners[kind] = name
+    if config.backends.jsonbus and config.jsonbus is None:
+        text = "backends.jsonbus: these workers are on the RabbitMQ of the table [jsonbus], which is missing"
+        problems.append(Problem(settings.origin(("backends", "jsonbus")), text))
+    return problems + _owners(config, settings)
+
+
+def _owners(config: Config, settings: Settings) -> list[Problem]:
+    """Find kinds that two backends have."""
+    owners: dict[str, str] = {}
+    problems: list[Problem] = []
+    for protocol, backends in (("longpost", config.backends.longpost), ("jsonbus", config.backends.jsonbus)):
+        for name, backend in backends.items():
+            place = f"backends.{protocol}.{name}"
+            for kind in backend.kinds or (name,):
+                if other := owners.get(kind):
+                    text = f"{place}: the kind {kind!r} is also one of {other}; a kind has one backend"
+                    problems.append(Problem(settings.origin(("backends", protocol, name, "kinds")), text))
+                owners[kind] = place
     return problems

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from msgspec import field
 
 from crossdock.config.evaluating import Evaluation, Files, Recodex
+from crossdock.config.messaging import Jsonbus, JsonbusBackend
 from crossdock.config.section import Section, about
 
 
@@ -150,6 +151,9 @@ class Backends(Section, frozen=True):
     longpost: Annotated[dict[str, LongpostBackend], about("LONGPOST endpoints, by name.")] = field(
         default_factory=dict[str, LongpostBackend]
     )
+    jsonbus: Annotated[dict[str, JsonbusBackend], about("Workers on [jsonbus]'s RabbitMQ, by name.")] = field(
+        default_factory=dict[str, JsonbusBackend]
+    )
 
 
 class Log(Section, frozen=True):
@@ -175,13 +179,12 @@ class Config(Section, frozen=True):
     recodex: Recodex | None = None
     files: Files | None = None
     evaluation: Evaluation | None = None
+    jsonbus: Jsonbus | None = None
     log: Log = Log()
 
 
 LATER = {
-    "jsonbus": "json-bus",
     "cluster": "cluster",
-    "backends.jsonbus": "json-bus",
     "backends.cluster": "cluster",
 }
 """Tables that later releases bring, and with which protocol."""

@@ -124,10 +124,17 @@ ERRORS = {
     "[recodex]\nmonitor = 'here'": "c.toml:2: recodex.monitor: expected HOST:PORT, got 'here'",
     "[recodex.notifier]": "c.toml:1: recodex.notifier: the key url is missing: Base address of the calls, "
     "as https://host/api/v1/broker-reports",
-    "[jsonbus]": "c.toml:1: jsonbus: [jsonbus] comes with the json-bus release; this one does not have it yet",
     "[cluster]": "c.toml:1: cluster: [cluster] comes with the cluster release; this one does not have it yet",
+    "[backends.cluster.b]": (
+        "c.toml:1: backends.cluster: [backends.cluster] comes with the cluster release; this one does not have it yet"
+    ),
+    "[jsonbus]\nurl = 'http://h'": "c.toml:2: jsonbus.url: expected text matching regex '^amqps?://.+', got something else"
+    " (The RabbitMQ broker; amqps:// for TLS)",
     "[backends.jsonbus.b]": (
-        "c.toml:1: backends.jsonbus: [backends.jsonbus] comes with the json-bus release; this one does not have it yet"
+        "c.toml:1: backends.jsonbus: these workers are on the RabbitMQ of the table [jsonbus], which is missing"
+    ),
+    "[jsonbus]\n[backends.longpost.a]\nurl = 'http://h'\n[backends.jsonbus.b]\nkinds = ['a']": (
+        "c.toml:5: backends.jsonbus.b: the kind 'a' is also one of backends.longpost.a; a kind has one backend"
     ),
     "[http]\nlisten = '8080'": "c.toml:2: http.listen: expected HOST:PORT, got '8080'",
     "[http]\nlisten = '127.0.0.1:70000'": "c.toml:2: http.listen: expected HOST:PORT, got '127.0.0.1:70000'",
