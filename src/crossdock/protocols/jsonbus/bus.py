@@ -89,3 +89,18 @@ class Bus(Protocol):
     def consume(self, queue: str, receive: Receive, *, prefetch: int, acknowledge: bool = True) -> Consumer:
         """Subscribe to a queue that is required; deliveries begin when there is a connection."""
         ...
+
+    async def exists(self, queue: str) -> bool:
+        """Tell whether there is a queue of this name, whoever declared it.
+
+        Raises:
+            CrossdockError: ``unavailable`` if the connection is away.
+        """
+        ...
+
+    def on_connect(self, call: Callable[[], None]) -> None:
+        """Have this called after every connection, once all that is required is there and consumers are subscribed.
+
+        The first connection counts too if it is still to come. What is called must not block and not raise.
+        """
+        ...
