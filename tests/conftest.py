@@ -1,4 +1,4 @@
-"""What all tests share: the profiles of Hypothesis, and marks by folder. Fixtures stand beside the tests that use them."""
+"""What all tests share: the profiles of Hypothesis, marks, and RabbitMQ. Other fixtures stand beside the tests that use them."""
 
 from pathlib import Path
 
@@ -9,6 +9,8 @@ settings.register_profile("default", deadline=None, suppress_health_check=[Healt
 settings.register_profile("night", parent=settings.get_profile("default"), max_examples=5000)
 settings.load_profile("default")
 
+pytest_plugins = ["rabbit"]
+
 MARKS = {"acceptance": pytest.mark.acceptance, "faults": pytest.mark.fault}
 
 
@@ -18,3 +20,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         folder = item.path.relative_to(Path(__file__).parent).parts[0]
         if folder in MARKS:
             item.add_marker(MARKS[folder])
+        elif "rabbit" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.acceptance)
