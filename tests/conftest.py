@@ -1,4 +1,4 @@
-"""What all tests share: the profiles of Hypothesis, marks, and RabbitMQ. Other fixtures stand beside the tests that use them."""
+"""What all tests share: the profiles of Hypothesis, marks and RabbitMQ. Other fixtures stand beside the tests they serve."""
 
 from pathlib import Path
 

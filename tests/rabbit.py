@@ -236,7 +236,7 @@ class Rabbit:
             return False
 
     def _complaint(self) -> str:
-        """Return the first errors of its log: those that come after are only the fall of the rest. Or else its last lines."""
+        """Return the first errors of its log, as later ones are only the fall of the rest, or else its last lines."""
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         lines = text.splitlines() + (self.folder / "log" / "console.log").read_text(errors="replace").splitlines()
         errors = [line for line in lines if "[error]" in line]
