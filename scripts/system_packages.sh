@@ -14,6 +14,16 @@ install() {
         as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qqy --no-install-recommends "$@" >/dev/null
 }
 
+# Installs a package whose service is not wanted: tests start nodes of their own. Debian's way to forbid services is this file;
+# where it is there already (containers have it) it says what the system's owner wants.
+install_quietly() {
+    local policy=/usr/sbin/policy-rc.d ours="" status=0
+    if [ ! -e "$policy" ] && as_root sh -c "printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy"; then ours=yes; fi
+    install "$@" || status=$?
+    if [ -n "$ours" ]; then as_root rm -f "$policy"; fi
+    return "$status"
+}
+
 browser() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
 
 # Ubuntu's package of that name is an empty shell that asks snapd for the real thing, which containers do not have.
@@ -34,6 +44,18 @@ fi
 # Version 0.7 is the first that limits the size of file systems in memory.
 if ! command -v bwrap >/dev/null && ! install bubblewrap; then
     missing+=("bwrap: the tests of boxes with namespaces are skipped. As root: apt-get install bubblewrap")
+fi
+
+# Debian's wrapper is not in the path of ordinary users.
+rabbitmq() { PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v rabbitmq-server; }
+
+if ! rabbitmq >/dev/null; then
+    if install_quietly rabbitmq-server; then
+        # Nor at the next start of the machine.
+        if [ -d /run/systemd/system ]; then as_root systemctl --quiet disable rabbitmq-server; fi
+    else
+        missing+=("rabbitmq-server: the tests of json-bus are skipped. As root: apt-get install rabbitmq-server")
+    fi
 fi
 
 for line in "${missing[@]+"${missing[@]}"}"; do echo "system: missing $line"; done
