@@ -278,4 +278,6 @@ def job_topic(job: int) -> str:
 
 
 def _bind(records: Sequence[Record], job: int) -> list[Record]:
-    return [replace(record, value=record.value.replace(b"{job}", b"%d" % job)) for record in records]
+    return [
+        replace(record, key=record.key or str(job), value=record.value.replace(b"{job}", b"%d" % job)) for record in records
+    ]

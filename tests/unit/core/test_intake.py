@@ -105,6 +105,12 @@ async def test_records_of_a_submit_are_on_disk_with_it_and_name_the_job(house):
     assert (await house.broker.records.get("space", "key")).value == b"job %d" % job.id
 
 
+async def test_a_record_of_a_submit_may_have_the_job_s_id_as_its_key(house):
+    job = await house.submit(records=(Record("space", "", b"1"),))
+    assert (await house.broker.records.get("space", str(job.id))).value == b"1"
+    assert await house.broker.records.get("space", "") is None
+
+
 async def test_jobs_that_are_being_written_cannot_be_touched(valve):
     house, store = valve
     store.shut()
