@@ -11,8 +11,6 @@ from crossdock.protocols.jsonbus.topology import BUS
 
 ATTEMPT: Final = "x-attempt"
 """The header with the number of a job's attempt, counted from 1; the same as its member ``attempt``."""
-HOPS: Final = "x-hops"
-"""The header with the nodes that a request has come through, so that they do not ask each other in a circle."""
 REASON: Final = "x-reason"
 """The header of a dead letter that says why it is one."""
 
@@ -66,17 +64,6 @@ def attempt_of(headers: Mapping[str, object]) -> int | None:
     """Return the attempt that a delivery's headers name, None without one."""
     attempt = headers.get(ATTEMPT)
     return attempt if isinstance(attempt, int) and not isinstance(attempt, bool) else None
-
-
-def hops_of(headers: Mapping[str, object]) -> tuple[str, ...]:
-    """Return the nodes that a delivery's headers name, the one that asked first at the front. PHP nodes drop the header."""
-    hops = headers.get(HOPS)
-    return tuple(hop for hop in hops.split(",") if hop) if isinstance(hops, str) else ()
-
-
-def hops_header(hops: tuple[str, ...]) -> Headers:
-    """Return the header that names the nodes a request came through; none of their names may have a comma."""
-    return {HOPS: ",".join(hops)}
 
 
 def _about(message: Message) -> tuple[str, ...]:
