@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from crossdock.core.desk import Desk
 from crossdock.core.policy import until
-from crossdock.core.requests import Notification, Record
+from crossdock.core.requests import DEMANDED, Notification, Record
 
 
 class BrokerOutbox:
@@ -18,17 +18,23 @@ class BrokerOutbox:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._owed: dict[int, Notification] = {}
+        self._owed: dict[int, tuple[float, Notification]] = {}
         self._queues: dict[str, list[tuple[float, int]]] = {}
+        self._put_off: dict[tuple[int, str, str], int] = {}
+        """Those that wait for another try, by what :meth:`demand` says of them."""
 
     def owe(self, notifications: Iterable[Notification]) -> None:
         """Queue notifications that are on disk."""
         now = self._desk.now()
         for notification in notifications:
-            left = until(notification.due, notification.created, now.wall)
-            self._owed[notification.id] = notification
-            heappush(self._queues.setdefault(notification.channel, []), (now.mono + left, notification.id))
-            self._desk.signals.notify(_topic(notification.channel))
+            if notification.attempts:
+                self._put_off[notification.job, notification.channel, notification.address] = notification.id
+            self._queue(notification, now.mono + until(notification.due, notification.created, now.wall))
+
+    def _queue(self, notification: Notification, due: float) -> None:
+        self._owed[notification.id] = due, notification
+        heappush(self._queues.setdefault(notification.channel, []), (due, notification.id))
+        self._desk.signals.notify(_topic(notification.channel))
 
     async def claim(self, channel: str, limit: int, wait: float = 0.0) -> list[Notification]:
         """Return due notifications of a channel that nobody else is delivering, waiting at most ``wait`` seconds."""
@@ -38,7 +44,7 @@ class BrokerOutbox:
             queue = self._queues.setdefault(channel, [])
             due: list[Notification] = []
             while queue and len(due) < limit and queue[0][0] <= clock.monotonic():
-                if (notification := self._owed.pop(heappop(queue)[1], None)) is not None:
+                if (notification := self._take(*heappop(queue))) is not None:
                     due.append(notification)
             left = ends - clock.monotonic()
             if due or left <= 0:
@@ -46,6 +52,27 @@ class BrokerOutbox:
             if queue:
                 left = min(left, max(0.01, queue[0][0] - clock.monotonic()))
             await self._desk.signals.wait(_topic(channel), left)
+
+    def _take(self, due: float, notification_id: int) -> Notification | None:
+        """Return what an entry of a queue stands for, None if that is due at another time now."""
+        queued, notification = self._owed.get(notification_id, (0.0, None))
+        if notification is None or queued != due:
+            return None
+        del self._owed[notification_id]
+        if notification.attempts:
+            self._put_off.pop((notification.job, notification.channel, notification.address), None)
+        return notification
+
+    async def demand(self, job: int, channel: str, address: str) -> None:
+        """Owe a notification about a job once more, or to one receiver more, whether the job has ended or not."""
+        now = self._desk.now()
+        waiting = self._put_off.get((job, channel, address))
+        if waiting is not None:
+            self._queue(self._owed[waiting][1], now.mono)
+            return
+        self._desk.journal.check()
+        self._desk.scheduler.owe(job, channel, address, DEMANDED, now)
+        await self._desk.journal.durable()
 
     async def delivered(self, notification: Notification) -> None:
         """Forget a notification: its receiver has it."""

@@ -300,6 +300,17 @@ class Outbox(Protocol):
         """Try again later."""
         ...
 
+    async def demand(self, job: int, channel: str, address: str) -> None:
+        """Owe a notification about a job once more, or to one receiver more, whether the job has ended or not.
+
+        If that very notification waits for another try it is due now instead. Durable on return; after an error it may be
+        owed all the same.
+
+        Raises:
+            CrossdockError: ``unavailable``.
+        """
+        ...
+
 
 class Runner(Protocol):
     """Executes leases. It knows no protocol and no broker: it is given a lease, says notes, and returns an outcome."""

@@ -169,7 +169,8 @@ class MemberView(Struct, frozen=True, gc=False, kw_only=True):
 class Notification(Struct, frozen=True, gc=False, kw_only=True):
     """A message owed to a client, kept until it is delivered.
 
-    ``id`` is stable over repetitions; ``created`` and ``due`` are seconds since 1970.
+    ``id`` is stable over repetitions; ``created`` and ``due`` are seconds since 1970. ``event`` is the state in which the
+    job ended, or ``demanded``: then the job says whether it has ended.
     """
 
     id: int
@@ -182,6 +183,8 @@ class Notification(Struct, frozen=True, gc=False, kw_only=True):
     attempts: int = 0
 
 
+DEMANDED: Final = "demanded"
+"""The event of a notification that somebody demanded."""
 LOCAL: Final = "local/"
 """How the ids of workers begin that live in the broker's process."""
 

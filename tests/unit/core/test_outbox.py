@@ -136,6 +136,62 @@ async def test_ids_of_notifications_are_not_used_again_after_a_restart(house):
     assert len(set(seen)) == 3
 
 
+# Demanded once more
+
+
+async def test_a_notification_can_be_demanded_again_after_it_was_delivered(house):
+    job = await ended(house)
+    [first] = await owed(house)
+    await house.broker.outbox.delivered(first)
+    await house.broker.outbox.demand(job.id, *first_address())
+    await house.restart()
+    [second] = await owed(house)
+    assert (second.job, second.address, second.event) == (job.id, HOOK.address, "demanded")
+    assert second.id > first.id
+
+
+async def test_a_demand_makes_what_was_put_off_due_now(house):
+    job = await ended(house)
+    [first] = await owed(house)
+    await house.broker.outbox.postpone(first, 60)
+    await house.calm()
+    await house.restart()
+    await house.broker.outbox.demand(job.id, *first_address())
+    [again] = await owed(house)
+    assert (again.id, again.attempts) == (first.id, 1)
+    await house.broker.outbox.postpone(again, 100)
+    await house.calm()
+    await house.advance(60)
+    assert await owed(house) == []
+    await house.advance(40)
+    [last] = await owed(house)
+    assert (last.id, last.attempts) == (first.id, 2)
+    await house.broker.outbox.delivered(last)
+    await house.broker.outbox.demand(job.id, *first_address())
+    assert len(await owed(house)) == 1
+
+
+async def test_others_and_unfinished_jobs_can_be_demanded_too(house):
+    job = await house.submit()
+    await house.broker.outbox.demand(job.id, "hook", "b")
+    [notification] = await owed(house)
+    assert notification.address == "b"
+    assert not (await house.job(notification.job)).terminal
+
+
+async def test_a_demand_is_refused_while_the_disk_is_full(valve, monkeypatch):
+    monkeypatch.setattr("crossdock.core.journal._PROBE", 0.0)
+    house, store = valve
+    job = await house.submit()
+    store.error = StoreFull("full")
+    with pytest.raises(StoreFull):
+        await house.broker.outbox.demand(job.id, "hook", "a")
+
+
+def first_address():
+    return HOOK.channel, HOOK.address
+
+
 # Records
 
 
