@@ -1,8 +1,10 @@
 """What all tests share: the profiles of Hypothesis, marks and RabbitMQ. Other fixtures stand beside the tests they serve."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -22,3 +24,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(MARKS[folder])
         elif "rabbit" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.acceptance)
+
+
+@pytest.fixture(autouse=True)
+def others_log_as_before() -> Iterator[None]:
+    """Undo what a test did to the log: its stderr is closed after it, and whoever logged there next would fail."""
+    yield
+    structlog.reset_defaults()
