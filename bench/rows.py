@@ -122,6 +122,8 @@ def _recodex(quick: bool) -> Cases:
         cases[f"{queued} queued"] = measure("recodex:throughput", jobs=jobs, queued=queued, workers=8, groups=4)
     crowd = measure("recodex:throughput", jobs=3000 if quick else 30_000, queued=1000, workers=200, groups=20)
     cases["200 workers in 20 groups"] = crowd
+    told = measure("recodex:throughput", jobs=500 if quick else 5000, queued=0, workers=8, groups=4, notified=True)
+    cases["0 queued, notifier on"] = told
     cases["100 jobs a second"] = measure("recodex:latency", jobs=200 if quick else 2000, pause=0.01)
     return cases
 
