@@ -52,6 +52,7 @@ FULL = Job(
     tenant="ténant",
     not_before=2.5,
     after=(4, 5),
+    needs=("image",),
     key="a key",
     batch=7,
     retry_of=8,

@@ -18,7 +18,10 @@ class Now(Struct, frozen=True, gc=False):
 
 
 class Errand(Struct, frozen=True, gc=False, order=True):
-    """Something that is due for a job whose snapshot has to be fetched first: see ``errands.py``."""
+    """Something that is due for a job whose snapshot has to be fetched first: see ``errands.py``.
+
+    ``index`` is the member of an array, or the other job, that it is about.
+    """
 
     job: int
     what: str

@@ -23,6 +23,7 @@ from crossdock.core.intake import BrokerIntake, job_topic
 from crossdock.core.journal import GroupCommit
 from crossdock.core.kinds import Kind
 from crossdock.core.leases import Leases
+from crossdock.core.needs import refuse_circles, refuse_missing
 from crossdock.core.outbox import BrokerOutbox, BrokerRecords
 from crossdock.core.oversight import BrokerOversight
 from crossdock.core.ports import Artifacts, Clock, Signals, Store
@@ -47,6 +48,9 @@ class Broker:
         kinds: what jobs there are.
         weights: the shares of tenants; 1 for those not named.
         sweep_every: seconds between two sweeps of finished jobs whose time to be kept is over.
+
+    Raises:
+        CrossdockError: ``invalid`` if kinds need each other in a circle, or one that is not there.
     """
 
     def __init__(
@@ -60,6 +64,8 @@ class Broker:
         weights: Mapping[str, float] | None = None,
         sweep_every: float = 60.0,
     ) -> None:
+        refuse_circles(kinds)
+        refuse_missing(kinds)
         self.kinds = kinds
         self.artifacts = artifacts
         self.clock = clock

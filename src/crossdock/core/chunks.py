@@ -45,6 +45,7 @@ class Chunks:
             job = scheduler.apply(job, Event.LEASE, now, attempt=1, started=now.wall, due=None)
         policy = scheduler.policy(job)
         added = tuple(parameters(run.spec, run.rows, index) for index in indexes)
+        attempts = tuple(run.attempts(index) + 1 for index in indexes)
         record = self._leases.issue(job, worker, policy.lease, now)
         record.chunk = Chunk(indexes, now.mono)
         if policy.timeout is not None:
@@ -61,7 +62,7 @@ class Chunks:
             timeout=policy.timeout,
             grace=policy.grace,
             tenant=job.tenant,
-            members=Members(indexes=indexes, parameters=added),
+            members=Members(indexes=indexes, parameters=added, attempts=attempts if max(attempts) > 1 else ()),
         )
 
     def report(self, record: LeaseRecord, outcomes: Iterable[MemberOutcome], now: Now) -> None:

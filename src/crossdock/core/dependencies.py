@@ -23,6 +23,14 @@ class Dependencies:
         """Tell whether a job still waits for other jobs."""
         return job in self._unmet
 
+    def unmet(self, job: int) -> Collection[int]:
+        """Return the jobs that a job still waits for, in no order."""
+        return self._unmet.get(job, frozenset())
+
+    def wanted(self, parent: int) -> bool:
+        """Tell whether a job still waits for this one."""
+        return any(parent in self._unmet.get(child, ()) for child in self._children.get(parent, ()))
+
     def forget(self, job: int) -> None:
         """Let a job wait for nothing any more: it has ended, or never was."""
         self._unmet.pop(job, None)
@@ -39,7 +47,7 @@ class Dependencies:
         if unmet is None:
             return
         if not succeeded:
-            self._agenda.add((Errand(child, "dependency_failed"),))
+            self._agenda.add((Errand(child, "dependency_failed", parent),))
             return
         unmet.discard(parent)
         if not unmet:

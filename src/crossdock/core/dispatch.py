@@ -14,6 +14,7 @@ from crossdock.core.errors import Code, CrossdockError
 from crossdock.core.fleet import Worker
 from crossdock.core.jobs import Document, Job, Lease, MemberOutcome, Outcome, OutcomeKind
 from crossdock.core.lifecycle import TERMINAL, Event, State
+from crossdock.core.needs import inputs_of
 from crossdock.core.requests import LOCAL, Note, Renewal, Verdict, WorkerInfo
 from crossdock.core.tables import read_rows
 
@@ -103,7 +104,7 @@ class BrokerDispatch:
                     scheduler.transit.discard(job_id)
                     job = scheduler.shelf.get(job_id) or snapshots.get(job_id)
                     if (run := scheduler.arrays.get(job_id)) is not None:
-                        lease = await self._grant_members(job_id, run, worker)
+                        lease = await self._grant_members(job_id, run, worker, results)
                         now = self._desk.now()
                     else:
                         lease = self._grant(job, worker, results, now)
@@ -131,10 +132,11 @@ class BrokerDispatch:
     def _grant(self, job: Job | None, worker: Worker, results: Mapping[int, Document | None], now: Now) -> Lease | None:
         if job is None or job.state is not State.READY:
             return None
-        lease = self._desk.leases.grant(job, worker, now)
-        return replace(lease, inputs=tuple(map(results.get, job.after))) if job.after else lease
+        return _provided(self._desk.leases.grant(job, worker, now), job, results)
 
-    async def _grant_members(self, job_id: int, run: ArrayRun, worker: Worker) -> Lease | None:
+    async def _grant_members(
+        self, job_id: int, run: ArrayRun, worker: Worker, results: Mapping[int, Document | None]
+    ) -> Lease | None:
         desk = self._desk
         run.queued = False
         if run.spec.table is not None and run.rows is None:
@@ -142,7 +144,8 @@ class BrokerDispatch:
         job = desk.scheduler.shelf.get(job_id)
         if job is None or desk.scheduler.arrays.get(job_id) is not run:
             return None
-        return desk.chunks.grant(job, worker, desk.now())
+        lease = desk.chunks.grant(job, worker, desk.now())
+        return None if lease is None else _provided(lease, job, results)
 
     async def _read_table(self, job_id: int, run: ArrayRun) -> None:
         """Read the rows of an array; it fails if they are not what it needs, and is queued again if this is given up."""
@@ -234,6 +237,11 @@ class BrokerDispatch:
         result = item.outcome.result
         shelved = None if result is None else await shelve(self._desk.artifacts, result)
         return replace(item, outcome=replace(item.outcome, result=shelved))
+
+
+def _provided(lease: Lease, job: Job, results: Mapping[int, Document | None]) -> Lease:
+    """Return a lease with the results of the jobs that its job comes after."""
+    return replace(lease, inputs=inputs_of(job, results), needs=job.needs) if job.after else lease
 
 
 def worker_topic(worker: str) -> str:

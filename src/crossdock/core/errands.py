@@ -1,11 +1,13 @@
 """What time brings about: leases that run out, delays and timeouts that end, jobs whose parents have ended."""
 
 from crossdock.core.agenda import Errand, Now
+from crossdock.core.cancelling import cancel_unneeded
 from crossdock.core.desk import Desk
 from crossdock.core.jobs import Job, Outcome, OutcomeKind
 from crossdock.core.leases import LeaseRecord
 from crossdock.core.lifecycle import Event, State
 from crossdock.core.matching import class_of
+from crossdock.core.needs import failure
 from crossdock.core.policy import until
 
 _REASONS = {
@@ -35,11 +37,15 @@ def _expire(desk: Desk, record: LeaseRecord, kind: OutcomeKind, now: Now) -> Non
 
 async def run_errand(desk: Desk, errand: Errand) -> None:
     """Do what is due for one job, if it still is."""
+    parent = await desk.newest(errand.index) if errand.what == "dependency_failed" else None
     job = await desk.newest(errand.job)
     if job is None or job.terminal:
         return
     if errand.what == "dependencies":
         await _look_at_parents(desk, job)
+    elif errand.what == "dependency_failed":
+        if job.state is State.WAITING:
+            _fail(desk, job, *failure(job, parent), desk.now())
     else:
         _run(desk, job, errand, desk.now())
 
@@ -49,10 +55,10 @@ def _run(desk: Desk, job: Job, errand: Errand, now: Now) -> None:
         desk.chunks.resume(job, errand.index, now)
     elif errand.what in {"time", "parents", "ready"}:
         _begin(desk, job, errand.what, now)
-    elif errand.what == "dependency_failed" and job.state is State.WAITING:
-        _fail(desk, job, "dependency_failed", "a job that this one waited for did not succeed", now)
     elif errand.what == "queue_timeout" and job.attempt == 0:
         _fail(desk, job, "queue_timeout", "no worker took the job in time", now)
+    elif errand.what == "unneeded":
+        cancel_unneeded(desk, job, now)
     elif errand.what == "unroutable":
         _strand(desk, job, now)
     elif errand.what == "total_timeout":

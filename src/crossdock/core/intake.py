@@ -7,22 +7,24 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
+from crossdock.core.cancelling import cancel
 from crossdock.core.changes import Admission
 from crossdock.core.desk import Desk
 from crossdock.core.documents import is_large, shelve
 from crossdock.core.errors import Code, CrossdockError, StoreFull
+from crossdock.core.families import Family, make, needs_of, shelved
 from crossdock.core.harvest import harvest, harvest_one, succeeded
 from crossdock.core.identifiers import encode_id
-from crossdock.core.jobs import ArraySpec, Job, Outcome, OutcomeKind, Tally
+from crossdock.core.jobs import ArraySpec, Job, Tally
 from crossdock.core.kinds import Kind
-from crossdock.core.lifecycle import Event, State
+from crossdock.core.lifecycle import State
 from crossdock.core.log import whole
-from crossdock.core.requests import CancelMode, Entry, MemberView, Page, Query, Record, Submit, Submitted
-from crossdock.core.submission import check_submit, new_job
+from crossdock.core.needs import own_parents
+from crossdock.core.requests import CancelMode, Entry, MemberView, Page, Query, Submit, Submitted
+from crossdock.core.submission import check_submit
 from crossdock.core.tables import parameters, read_rows
 
 _encode: Final = msgspec.json.Encoder().encode
-_CANCELLED: Final = Outcome(kind=OutcomeKind.CANCELLED)
 
 
 class BrokerIntake:
@@ -38,10 +40,8 @@ class BrokerIntake:
         made = await self._make(request, None)
         if isinstance(made, Submitted):
             return made
-        job, waits = made
-        unmet = {job.id: waits} if waits else {}
-        await self._write([job], unmet, _bind(request.records, job.id) if request.records else [], None)
-        return Submitted(job)
+        await self._write(made, None)
+        return Submitted(made.head)
 
     async def submit_batch(self, requests: Sequence[Submit], tenant: str = "") -> tuple[int, list[Submitted]]:
         """Accept jobs as one batch in one transaction, all or none."""
@@ -50,60 +50,44 @@ class BrokerIntake:
         self._desk.journal.check()
         batch = self._desk.ids.next(self._desk.clock.wall())
         answers: list[Submitted] = []
-        unmet: dict[int, tuple[int, ...]] = {}
-        records: list[Record] = []
+        family = Family()
         try:
             for request in requests:
                 made = await self._make(request, batch)
                 if isinstance(made, Submitted):
                     answers.append(made)
                     continue
-                job, unmet[job.id] = made
-                records += _bind(request.records, job.id)
-                answers.append(Submitted(job))
+                family.add(made)
+                answers.append(Submitted(made.head))
         except BaseException:
-            self._turn_away(answer.job for answer in answers)
+            self._turn_away(family.jobs)
             raise
-        jobs = [answer.job for answer in answers if not answer.existing]
-        if jobs:
-            await self._write(jobs, unmet, records, (batch, tenant, len(jobs)))
-        return batch if jobs else answers[0].job.batch or batch, answers
+        size = sum(not answer.existing for answer in answers)
+        if size:
+            await self._write(family, (batch, tenant, size))
+        return batch if size else answers[0].job.batch or batch, answers
 
-    async def _make(self, request: Submit, batch: int | None) -> tuple[Job, tuple[int, ...]] | Submitted:
-        """Return a new job and what it waits for, or the job that the request's key names already."""
+    async def _make(self, request: Submit, batch: int | None) -> Family | Submitted:
+        """Return a new job with those it needs, or the job that the request's key names already."""
         kind = check_submit(request, self._kinds)
         if kind.requirements:
             request = replace(request, requirements=(*kind.requirements, *request.requirements))
+        needs = await needs_of(request, kind, self._kinds, self._desk.artifacts) if kind.needs else ()
         if request.array is not None or is_large(request.payload):
-            request = await self._shelve(request)
+            request = await shelved(request, self._desk.artifacts)
         if request.key is not None and (found := await self.find(request.tenant, request.key)) is not None:
             return Submitted(found, existing=True)
         waits = await self._unfinished(request.after) if request.after else ()
-        wall = self._desk.clock.wall()
-        job = new_job(request, self._desk.ids.next(wall), wall, batch, waits=bool(waits))
-        if not self._desk.scheduler.newcomers.reserve(job):
-            raise CrossdockError(Code.CONFLICT, f"the key {job.key!r} is used twice at the same time")
-        return job, waits
+        family = make(request, needs, waits, self._desk.ids, self._desk.clock.wall(), batch)
+        if not self._desk.scheduler.newcomers.reserve(family.head):
+            raise CrossdockError(Code.CONFLICT, f"the key {request.key!r} is used twice at the same time")
+        return family
 
-    async def _shelve(self, request: Submit) -> Submit:
-        """Move a large payload or table to the artifacts."""
-        payload = await shelve(self._desk.artifacts, request.payload)
-        array = request.array
-        if array is not None and array.table is not None:
-            array = replace(array, table=await shelve(self._desk.artifacts, array.table))
-        return replace(request, payload=payload, array=array)
-
-    def _write(
-        self,
-        jobs: list[Job],
-        unmet: Mapping[int, tuple[int, ...]],
-        records: list[Record],
-        batch: tuple[int, str, int] | None,
-    ) -> Awaitable[None]:
+    def _write(self, family: Family, batch: tuple[int, str, int] | None) -> Awaitable[None]:
         try:
-            return self._desk.journal.admit(Admission(jobs, records, batch), unmet)
+            return self._desk.journal.admit(Admission(family.jobs, family.records, batch), family.waits)
         except CrossdockError:
-            self._turn_away(jobs)
+            self._turn_away(family.jobs)
             raise
 
     def _turn_away(self, jobs: Iterable[Job]) -> None:
@@ -143,46 +127,39 @@ class BrokerIntake:
             query = replace(query, cursor=page.cursor)
 
     async def _request_cancel(self, job_id: int, mode: CancelMode) -> None:
-        desk, now = self._desk, self._desk.now()
-        job = await desk.newest(job_id)
-        if job is None or job.terminal:
-            return
-        if job.state is not State.LEASED:
-            desk.scheduler.finish(job, Event.CANCEL, _CANCELLED, now)
-            return
-        if not job.cancel_requested:
-            job = desk.scheduler.apply(job, Event.REQUEST_CANCEL, now, cancel_requested=True)
-        if mode == "hard":
-            desk.leases.revoke(job.id, now)
-            desk.scheduler.finish(job, Event.CANCEL, _CANCELLED, now)
-            return
-        desk.leases.request_cancel(job.id, now, desk.scheduler.policy(job).grace)
-        if job.id in desk.scheduler.arrays:
-            desk.chunks.advance(job, now)
+        now = self._desk.now()
+        job = await self._desk.newest(job_id)
+        if job is not None:
+            cancel(self._desk, job, mode, now)
 
     async def retry(self, job: int) -> Job:
         """Submit a failed or cancelled job again as a new job; of an array, the members that did not succeed."""
         old = await self.job(job)
         if old.state not in {State.FAILED, State.CANCELLED}:
             raise CrossdockError(Code.CONFLICT, f"only failed and cancelled jobs can be run again; this one is {old.state}")
+        kind = self._kinds.get(old.kind)
+        if old.needs and kind is None:
+            raise CrossdockError(Code.NOT_FOUND, f"there is no kind {old.kind!r} any more, so nobody knows what it needs")
         array = await self._rest_of(old) if old.array is not None else None
-        waits = await self._unfinished(old.after)
+        after = own_parents(old)
+        waits = await self._unfinished(after)
         self._desk.journal.check()
-        wall = self._desk.clock.wall()
         request = Submit(
             kind=old.kind,
             payload=old.payload,
             requirements=old.requirements,
             priority=old.priority,
             tenant=old.tenant,
-            after=old.after,
+            after=after,
             array=array,
             overrides=old.overrides,
             notify=old.notify,
         )
-        made = replace(new_job(request, self._desk.ids.next(wall), wall, None, waits=bool(waits)), retry_of=old.id)
-        await self._write([made], {made.id: waits}, [], None)
-        return made
+        needs = await needs_of(request, kind, self._kinds, self._desk.artifacts) if kind is not None and kind.needs else ()
+        family = make(request, needs, waits, self._desk.ids, self._desk.clock.wall(), None)
+        family.jobs[-1] = replace(family.head, retry_of=old.id)
+        await self._write(family, None)
+        return family.head
 
     async def _rest_of(self, old: Job) -> ArraySpec:
         """Return an array of the members of ``old`` that did not succeed."""
@@ -275,9 +252,3 @@ class BrokerIntake:
 def job_topic(job: int) -> str:
     """Return the topic that is notified when the log of a job has grown on disk."""
     return f"job:{job}"
-
-
-def _bind(records: Sequence[Record], job: int) -> list[Record]:
-    return [
-        replace(record, key=record.key or str(job), value=record.value.replace(b"{job}", b"%d" % job)) for record in records
-    ]

@@ -100,6 +100,7 @@ class Job(Struct, frozen=True, gc=False, kw_only=True):
 
     The first group of fields never changes after the submit; the second changes with events. ``token`` is the newest
     fencing token issued for the job, 0 before the first lease. ``events`` is the offset of the next event log entry.
+    ``needs`` are the members of the payload that the results of the last jobs in ``after`` become.
     """
 
     id: int
@@ -111,6 +112,7 @@ class Job(Struct, frozen=True, gc=False, kw_only=True):
     tenant: str = ""
     not_before: float | None = None
     after: tuple[int, ...] = ()
+    needs: tuple[str, ...] = ()
     key: str | None = None
     batch: int | None = None
     retry_of: int | None = None
@@ -142,10 +144,14 @@ class Job(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Members(Struct, frozen=True, gc=False, kw_only=True):
-    """The members of an array that one lease covers: positions, and the parameters each adds to the template."""
+    """The members of an array that one lease covers: positions, and the parameters each adds to the template.
+
+    ``attempts`` are the numbers of their attempts, left out if it is the first of all.
+    """
 
     indexes: tuple[int, ...]
     parameters: tuple[dict[str, object], ...]
+    attempts: tuple[int, ...] = ()
 
 
 class Lease(Struct, frozen=True, gc=False, kw_only=True):
@@ -153,7 +159,8 @@ class Lease(Struct, frozen=True, gc=False, kw_only=True):
 
     ``token`` is the fencing token that every report has to carry. ``length`` is how long (seconds) the lease lasts without
     a renewal, ``timeout`` how long the attempt may take, ``grace`` how long a cancelled attempt may go on before it is
-    killed. ``inputs`` are the results of the jobs this one was submitted ``after``, in that order.
+    killed. ``inputs`` are the results of the jobs this one was submitted ``after``, in that order; the last of them become
+    the members ``needs`` of the payload.
     """
 
     job: int
@@ -166,6 +173,7 @@ class Lease(Struct, frozen=True, gc=False, kw_only=True):
     grace: float = 5.0
     tenant: str = ""
     inputs: tuple[Document | None, ...] = ()
+    needs: tuple[str, ...] = ()
     members: Members | None = None
 
 

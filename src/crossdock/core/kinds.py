@@ -14,7 +14,9 @@ class Kind(Struct, frozen=True, kw_only=True):
     ``runner`` names what executes it. ``inputs`` is a JSON Schema (type object) of the payload and ``outputs`` one of the
     result. ``raw`` kinds take any JSON value as payload. ``check`` is given the payload's JSON text before a job is
     accepted and raises :class:`CrossdockError` (``invalid``) if no job can be made of it. ``public`` kinds may be started
-    over LONGPOST without an API key. ``memory`` limits the bytes of a child process that runs the job.
+    over LONGPOST without an API key. ``memory`` limits the bytes of a child process that runs the job. ``needs`` names the
+    members of the payload that are results of other kinds; clients leave them out. ``resumes`` says that the work is done
+    elsewhere and the runner finds it again, so that a restart of the server is not the end of an attempt.
     """
 
     name: str
@@ -29,3 +31,5 @@ class Kind(Struct, frozen=True, kw_only=True):
     public: bool = False
     memory: int | None = None
     check: Callable[[bytes], None] | None = None
+    needs: Mapping[str, str] = {}
+    resumes: bool = False

@@ -5,6 +5,7 @@ from crossdock.core.dispatch import worker_topic
 from crossdock.core.jobs import Job, Requirements
 from crossdock.core.lifecycle import TERMINAL, State
 from crossdock.core.matching import class_of, requirement_class
+from crossdock.core.needs import waiting_for
 from crossdock.core.requests import WorkerView
 
 
@@ -35,8 +36,8 @@ class BrokerOversight:
             return f"it has {job.state}" if job.state is not State.CANCELLED else "it was cancelled"
         if job.state is State.LEASED:
             return "it is running"
-        if job.state is State.WAITING and self._desk.scheduler.dependencies.blocked(job.id):
-            return "it waits for other jobs to succeed"
+        if job.state is State.WAITING and (unmet := self._desk.scheduler.dependencies.unmet(job.id)):
+            return waiting_for(job, unmet, self._desk.scheduler.kinds.get(job.kind))
         if job.state is State.WAITING:
             return "it waits for its time"
         requirements = class_of(job)

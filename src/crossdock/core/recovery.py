@@ -15,6 +15,7 @@ from crossdock.core.requests import LOCAL
 
 _PAGE: Final = 5000
 _RESTARTED: Final = Outcome(kind=OutcomeKind.LOST, code="lost", message="the server was restarted while the job ran")
+_RESUMED: Final = Outcome(kind=OutcomeKind.RELEASED, code="released", message="the server was restarted; the work goes on")
 
 
 async def recover(desk: Desk, outbox: BrokerOutbox) -> None:
@@ -66,6 +67,7 @@ async def _take_up(desk: Desk, job: Job, now: Now) -> None:
         return
     scheduler.shelf.put(job)
     if (job.worker or "").startswith(LOCAL):
-        desk.leases.conclude(job, _RESTARTED, now)
+        kind = scheduler.kinds.get(job.kind)
+        desk.leases.conclude(job, _RESUMED if kind is not None and kind.resumes else _RESTARTED, now)
     else:
         desk.leases.restore(job, now)

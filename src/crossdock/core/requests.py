@@ -29,6 +29,7 @@ class Submit(Struct, frozen=True, gc=False, kw_only=True):
     ``requirements`` need not be sorted. The job waits until ``not_before`` (seconds since 1970), for ``delay`` seconds, and
     for the jobs ``after``. ``key`` makes the submit idempotent within its tenant: a second one returns the first's job.
     ``records`` are stored in the same transaction as the job; ``{job}`` in a value and an empty key become the job's id.
+    Those with an empty key are stored for each job that it needs, too.
     """
 
     kind: str

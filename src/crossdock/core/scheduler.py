@@ -22,6 +22,7 @@ from crossdock.core.kinds import Kind
 from crossdock.core.lifecycle import TERMINAL, Event, State, sources, target
 from crossdock.core.log import continued, details, tells
 from crossdock.core.matching import class_of
+from crossdock.core.needs import needed_jobs
 from crossdock.core.newcomers import Newcomers
 from crossdock.core.policy import Policy, until
 from crossdock.core.ready import ReadyQueue
@@ -165,6 +166,8 @@ class Scheduler:
         self._count(new)
         self.agenda.release(job.id)
         self.dependencies.forget(job.id)
+        if job.needs and job.state is State.WAITING and not job.attempt:
+            self.agenda.add(Errand(needed, "unneeded") for needed in needed_jobs(job))
         for subscriber in job.notify:
             if new.state.value in subscriber.on:
                 self.owe(new.id, subscriber.channel, subscriber.address, new.state.value, now)

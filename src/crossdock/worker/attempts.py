@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, cast
 
 import structlog
 from msgspec.structs import replace
@@ -11,6 +11,7 @@ from crossdock.core.documents import load
 from crossdock.core.errors import CrossdockError
 from crossdock.core.jobs import Lease, Outcome, OutcomeKind
 from crossdock.core.kinds import Kind
+from crossdock.core.needs import complete
 from crossdock.core.ports import Artifacts, Runner
 from crossdock.worker.holding import Holding
 
@@ -45,6 +46,11 @@ class Attempts:
         kind = self._kinds.get(lease.kind)
         if kind is None:
             return _errored("unknown_kind", f"this worker has no kind {lease.kind!r}")
+        if lease.needs:
+            try:
+                lease = _completed(lease)
+            except CrossdockError as error:
+                return Outcome(kind=OutcomeKind.FAILED, code=error.code, message=error.message)
         return await self._runners[kind.runner].run(lease, holding)
 
     async def _loaded(self, lease: Lease) -> Lease:
@@ -53,6 +59,13 @@ class Attempts:
             return lease
         inputs = [None if item is None else await load(self._artifacts, item) for item in lease.inputs]
         return replace(lease, payload=await load(self._artifacts, lease.payload), inputs=tuple(inputs))
+
+
+def _completed(lease: Lease) -> Lease:
+    """Return a lease whose payload has what it needs of other jobs, which are among its inputs no more."""
+    own = len(lease.inputs) - len(lease.needs)
+    payload = complete(cast("bytes", lease.payload), lease.needs, lease.inputs[own:])
+    return replace(lease, payload=payload, inputs=lease.inputs[:own], needs=())
 
 
 def _errored(code: str, message: str) -> Outcome:

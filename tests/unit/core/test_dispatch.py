@@ -6,6 +6,7 @@ import pytest
 
 from brokers import DONE, ERROR, STEADY, WRONG, House, turns
 from crossdock.core.errors import Code, CrossdockError
+from crossdock.core.identifiers import encode_id
 from crossdock.core.jobs import ArraySpec, Outcome, OutcomeKind, Progress
 from crossdock.core.kinds import Kind
 from crossdock.core.lifecycle import State
@@ -493,7 +494,7 @@ async def test_explanations(house):
     parent = await house.submit()
     assert explain(parent) == "1 worker(s) can run it, 1 of them free; 1 job(s) of this class are queued"
     child = await house.submit(after=(parent.id,))
-    assert explain(child) == "it waits for other jobs to succeed"
+    assert explain(child) == f"it waits for the job {encode_id(parent.id)} to succeed"
     assert explain(await house.submit(delay=9)) == "it waits for its time"
     choosy = await house.submit(requirements=(("gpu", "yes"), ("hwgroup", "a|b")))
     assert explain(choosy).startswith("no worker offers gpu=yes and hwgroup=a|b")

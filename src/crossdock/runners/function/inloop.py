@@ -72,6 +72,7 @@ class LoopRunner:
 
     async def _run_members(self, function: Function, lease: Lease, attempt: Attempt, members: Members) -> Outcome:
         channel = LoopChannel(attempt, self._artifacts)
+        inputs = cast("tuple[bytes | None, ...]", lease.inputs)
         try:
             payloads = merged(cast("bytes", lease.payload), members.parameters)
         except CrossdockError as error:
@@ -79,7 +80,7 @@ class LoopRunner:
         for index, payload in zip(members.indexes, payloads, strict=True):
             if attempt.cancelled:
                 return CANCELLED
-            ctx = Context(channel, encode_member(MemberId(lease.job, index)), lease.attempt)
+            ctx = Context(channel, encode_member(MemberId(lease.job, index)), lease.attempt, inputs)
             outcome = await self._call(function, ctx, payload, lease, attempt)
             await attempt.member(MemberOutcome(index=index, outcome=outcome))
         return Outcome(kind=OutcomeKind.SUCCEEDED)

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 from crossdock.core.errors import Code, CrossdockError
+from crossdock.core.needs import refuse_circles
 from crossdock.runners.function.registry import App
 
 
@@ -15,12 +16,14 @@ def load_app(reference: str) -> App:
     """Return the App that ``reference`` names: a file or a module, a colon, and a variable (``app`` if left out).
 
     Raises:
-        CrossdockError: ``invalid``, saying what is missing, or what the import raised and where.
+        CrossdockError: ``invalid``, saying what is missing, what the import raised and where, or which functions need each
+            other in a circle.
     """
     place, name = _split(reference)
     module = _load_file(Path(place)) if _is_file(place) else _load_module(place)
     found = getattr(module, name, None)
     if isinstance(found, App):
+        refuse_circles(found.kinds())
         return found
     apps = [variable for variable, value in vars(module).items() if isinstance(value, App)]
     problem = f"{place} has no {name!r}" if found is None else f"{name!r} in {place} is no App but a {type(found).__name__}"

@@ -46,6 +46,7 @@ class App:
         description: str | None = None,
         public: bool = False,
         requires: Mapping[str, str | int | Sequence[str | int]] | None = None,
+        needs: Mapping[str, str] | None = None,
         memory: int | str | None = None,
         retries: int = 2,
         backoff: float = Policy().backoff,
@@ -70,6 +71,8 @@ class App:
             description: defaults to the docstring.
             public: the kind may be started over LONGPOST without an API key.
             requires: what a worker has to offer, by name: a value, or several that all have to be there.
+            needs: parameters that clients leave out, as they are results of other kinds of jobs: by parameter, the kind.
+                A job of that kind is made with each job, and gets the members of its payload that it knows.
             memory: bytes a child process with all its descendants may use, also as "512MB" or "2GiB".
             retries: attempts after the first, if one raises, is lost or takes too long.
             backoff: pause before the second attempt; each further one is twice as long.
@@ -101,17 +104,16 @@ class App:
             policy=policy,
             requirements=_requirements(requires or {}),
             title=title,
-            description=description or "",
             raw=raw,
             public=public,
             memory=parse_size(memory),
+            needs=dict(needs or {}),
         )
         fatal = tuple(error for error in non_retryable if not isinstance(error, str))
 
         def register(function: _F) -> _F:
             self._refuse_name(name, function)
-            described = kind if description is not None else replace(kind, description=inspect.getdoc(function) or "")
-            self.functions[name] = _registered(described, function, fatal)
+            self.functions[name] = _registered(kind, description, function, fatal)
             return function
 
         return register
@@ -128,10 +130,13 @@ class App:
             raise ValueError(f"{name!r} is registered twice: by {_place(other)} and by {_place(function)}")
 
 
-def _registered(kind: Kind, function: Callable[..., object], fatal: tuple[type[BaseException], ...]) -> Function:
-    parameters = Parameters(function, kind.raw)
+def _registered(
+    kind: Kind, description: str | None, function: Callable[..., object], fatal: tuple[type[BaseException], ...]
+) -> Function:
+    description = inspect.getdoc(function) or "" if description is None else description
+    parameters = Parameters(function, kind.raw, kind.needs)
     outputs = result_schema(function)
-    kind = replace(kind, inputs=parameters.schema, outputs=outputs, check=parameters.check)
+    kind = replace(kind, description=description, inputs=parameters.schema, outputs=outputs, check=parameters.check)
     return Function(kind, function, parameters, inspect.iscoroutinefunction(function), fatal)
 
 

@@ -5,7 +5,7 @@ date, as JSON has neither.
 """
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Annotated, Any, Final, NotRequired, cast, get_type_hints
 
 import msgspec
@@ -24,38 +24,58 @@ class Parameters:
     """What a function takes from a payload.
 
     ``schema`` is the JSON Schema of the payload, ``takes_context`` tells whether the first argument is a Context.
+
+    Args:
+        function: the function.
+        raw: whether it takes the payload as it is.
+        needs: members that are put into the payload once the job runs; clients leave them out.
     """
 
-    def __init__(self, function: Callable[..., object], raw: bool) -> None:
+    def __init__(self, function: Callable[..., object], raw: bool, needs: Collection[str] = ()) -> None:
         declared = list(inspect.signature(function).parameters.values())
         hints = _type_hints(function)
         self.takes_context = bool(declared) and _is_context(declared[0], hints)
         self._fields = declared[1:] if self.takes_context else declared
         self._raw = _only_name(function, self._fields) if raw else None
         self._function = function.__name__
-        annotation: Any = hints.get(self._raw, object) if self._raw else _members(function, self._fields, hints)
+        self._adapter = self._checker = self._adapter_for(function, hints, self._fields)
+        if needs:
+            _refuse_strangers(function, needs, self._fields, raw=raw)
+            asked = [field for field in self._fields if field.name not in needs]
+            self._checker = self._adapter_for(function, hints, asked)
+        self._asked = [field.name for field in self._fields if field.name not in needs]
+        self.schema = self._checker.json_schema()
+
+    def _adapter_for(
+        self, function: Callable[..., object], hints: dict[str, Any], fields: list[inspect.Parameter]
+    ) -> TypeAdapter[Any]:
+        annotation: Any = hints.get(self._raw, object) if self._raw else _members(function, fields, hints)
         try:
-            self._adapter: TypeAdapter[Any] = TypeAdapter(annotation)
-            self.schema = self._adapter.json_schema()
+            adapter = TypeAdapter[Any](annotation)
+            adapter.json_schema()
         except PydanticUserError as error:
             raise TypeError(f"a parameter of {function.__name__} has a type that JSON cannot carry: {error}") from error
+        return adapter
 
     def bind(self, payload: bytes) -> dict[str, Any]:
-        """Return the arguments by name that a payload (JSON text) stands for.
+        """Return the arguments by name that a complete payload (JSON text) stands for.
 
         Raises:
             CrossdockError: ``invalid``, naming each member that is wrong, missing or unknown.
         """
-        _refuse_constants(payload)
-        try:
-            value = self._adapter.validate_json(payload, strict=True)
-        except ValidationError as error:
-            raise CrossdockError(Code.INVALID, self._complaint(error)) from None
+        value = self._validated(payload, self._adapter)
         return value if self._raw is None else {self._raw: value}
 
     def check(self, payload: bytes) -> None:
-        """Raise what :meth:`bind` would raise."""
-        self.bind(payload)
+        """Raise what :meth:`bind` would raise, of a payload without what the function needs of other kinds."""
+        self._validated(payload, self._checker)
+
+    def _validated(self, payload: bytes, adapter: TypeAdapter[Any]) -> Any:
+        _refuse_constants(payload)
+        try:
+            return adapter.validate_json(payload, strict=True)
+        except ValidationError as error:
+            raise CrossdockError(Code.INVALID, self._complaint(error)) from None
 
     def _complaint(self, error: ValidationError) -> str:
         details = error.errors(include_url=False, include_context=False, include_input=False)
@@ -71,7 +91,7 @@ class Parameters:
         if detail["type"] == "missing":
             return f"{place} is missing"
         if detail["type"] == "extra_forbidden":
-            expected = ", ".join(field.name for field in self._fields) or "no members"
+            expected = ", ".join(self._asked) or "no members"
             return f"{place} is unknown" + (f" (expected: {expected})" if len(detail["loc"]) == 1 else "")
         return f"{place}: {detail['msg'][:_TEXT_LIMIT]}"
 
@@ -112,6 +132,17 @@ def _refuse_nameless(function: Callable[..., object], parameters: Iterable[inspe
     for parameter in parameters:
         if parameter.kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL):
             raise TypeError(f"{function.__name__}: {parameter} has no name in a payload; use ordinary parameters")
+
+
+def _refuse_strangers(
+    function: Callable[..., object], needs: Iterable[str], fields: Iterable[inspect.Parameter], *, raw: bool
+) -> None:
+    if raw:
+        raise TypeError(f"{function.__name__} is raw, so nothing can be put into its payload: it cannot have needs")
+    names = [field.name for field in fields if field.kind is not inspect.Parameter.VAR_KEYWORD]
+    for need in needs:
+        if need not in names:
+            raise TypeError(f"{function.__name__} needs {need!r}, which is none of its parameters ({', '.join(names)})")
 
 
 def _members(function: Callable[..., object], parameters: list[inspect.Parameter], hints: dict[str, Any]) -> object:

@@ -36,6 +36,7 @@ class Options(Struct, frozen=True, array_like=True):
     array: ArraySpec | None = None
     overrides: Overrides | None = None
     notify: tuple[Subscriber, ...] = ()
+    needs: tuple[str, ...] = ()
 
 
 _NO_OPTIONS: Final = Options()
@@ -159,6 +160,7 @@ def job(row: Row) -> Job:
         tenant=row[6],
         not_before=row[7],
         after=options.after,
+        needs=options.needs,
         key=row[8],
         batch=row[9],
         retry_of=row[10],
@@ -204,8 +206,8 @@ def pending(row: Row) -> Pending:
 
 
 def _options_column(job: Job) -> bytearray | float:
-    if job.after or job.notify or job.array is not None or job.overrides is not None:
-        return bytearray(msgpack.encode(Options(job.after, job.array, job.overrides, job.notify)))
+    if job.after or job.notify or job.array is not None or job.overrides is not None or job.needs:
+        return bytearray(msgpack.encode(Options(job.after, job.array, job.overrides, job.notify, job.needs)))
     return NULL
 
 
