@@ -21,6 +21,8 @@ _MOST: Final = 1_000_000
 def from_headers(headers: Mapping[str, object]) -> int:
     """Return the hops that a message says it has behind it, 0 if it says nothing sensible."""
     value = headers.get(HEADER, 0)
+    if isinstance(value, str):  # some send the names of the nodes
+        return len(value.split(",")) if value else 0
     if isinstance(value, bool) or not isinstance(value, int):
         return 0
     return max(0, min(value, _MOST))
