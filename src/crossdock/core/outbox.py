@@ -123,6 +123,11 @@ class BrokerRecords:
         await self._desk.journal.durable()
         return record
 
+    def remember(self, record: Record) -> None:
+        """Write a record without waiting for it."""
+        self._desk.scheduler.group.records[record.space, record.key] = record
+        self._desk.journal.kick()
+
     def forget(self, space: str, key: str) -> None:
         """Delete a record that nobody else knows of; it is written with whatever is written next."""
         self._desk.scheduler.group.records[space, key] = None

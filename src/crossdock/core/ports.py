@@ -3,7 +3,7 @@
 Every port has one behavioural suite in ``tests/contracts`` that runs over every implementation.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 from crossdock.core.changes import ArrayImage, Block, Boot, Group, Pending
@@ -280,6 +280,10 @@ class Records(Protocol):
         """Return a record and delete it, so that only one caller ever gets it; durable on return."""
         ...
 
+    def remember(self, record: Record) -> None:
+        """Write a record without waiting for it: there at once, and on disk soon. A crash until then loses it."""
+        ...
+
     def forget(self, space: str, key: str) -> None:
         """Delete a record that nobody else knows of: gone at once, and on disk soon. A crash until then brings it back."""
         ...
@@ -346,4 +350,12 @@ class Attempt(Protocol):
 
     async def member(self, outcome: MemberOutcome) -> None:
         """Pass on the outcome of one member of a leased chunk."""
+        ...
+
+    def when_reported(self, call: Callable[[bool], None]) -> None:
+        """Have this called when it is settled what became of the members passed on so far, or of the outcome that follows.
+
+        It is told whether the broker has taken note, so that nobody need know it any more. If the process ends before that,
+        it is not called.
+        """
         ...

@@ -51,6 +51,9 @@ class Attempts:
                 lease = _completed(lease)
             except CrossdockError as error:
                 return Outcome(kind=OutcomeKind.FAILED, code=error.code, message=error.message)
+        if lease.timeout is None and kind.policy.timeout is not None:
+            # A broker that knows nothing of our kinds says nothing of their limits.
+            lease = replace(lease, timeout=kind.policy.timeout)
         return await self._runners[kind.runner].run(lease, holding)
 
     async def _loaded(self, lease: Lease) -> Lease:

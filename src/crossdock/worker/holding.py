@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
@@ -10,7 +10,7 @@ import structlog
 from crossdock.core.errors import CrossdockError
 from crossdock.core.jobs import Lease, MemberOutcome, Outcome, OutcomeKind
 from crossdock.core.ports import Dispatch
-from crossdock.core.requests import Note
+from crossdock.core.requests import Note, Verdict
 from crossdock.worker.sending import Delivery
 
 _NOTE_PAUSE: Final = 0.1
@@ -50,6 +50,7 @@ class Holding:
         self._noted_at = -_NOTE_PAUSE
         self._members: list[MemberOutcome] = []
         self._members_left = len(lease.members.indexes) if lease.members is not None else None
+        self._calls: list[Callable[[bool], None]] = []
         self._sending = asyncio.Lock()
 
     @property
@@ -94,6 +95,16 @@ class Holding:
         if len(self._members) >= _MEMBERS_HELD:
             await self._send_members_or_stop()
 
+    def when_reported(self, call: Callable[[bool], None]) -> None:
+        """Have this called when it is settled what became of what was said so far."""
+        self._calls.append(call)
+
+    def over(self) -> None:
+        """Let those know who still wait for it that nobody has taken note."""
+        calls, self._calls = self._calls, []
+        for call in calls:
+            call(False)
+
     async def send(self) -> None:
         """Send what has gathered, notes not more often than people can read."""
         await self._send_members_or_stop()
@@ -117,7 +128,7 @@ class Holding:
 
     async def _report(self, outcome: Outcome) -> None:
         token = self.lease.token
-        verdict = await self._delivery.deliver(lambda: self._dispatch.report(token, outcome))
+        verdict = await self._deliver(lambda: self._dispatch.report(token, outcome))
         if verdict is None or verdict.late:
             _log.warning("a report came too late", job=self.lease.job, token=token, outcome=outcome.kind.value)
 
@@ -145,11 +156,23 @@ class Holding:
             members, self._members = self._members, []
             if not members:
                 return
-            verdict = await self._delivery.deliver(lambda: self._dispatch.report_members(self.lease.token, members))
+            verdict = await self._deliver(lambda: self._dispatch.report_members(self.lease.token, members))
             if self._members_left is not None:
                 self._members_left -= len(members)
         if verdict is None or verdict.late:
             self.kill(None)
+
+    async def _deliver(self, report: Callable[[], Awaitable[Verdict]]) -> Verdict | None:
+        """Report, and tell those who wait for it whether the broker has taken note."""
+        calls, self._calls = self._calls, []
+        taken = False
+        try:
+            verdict = await self._delivery.deliver(report)
+            taken = verdict is not None
+        finally:
+            for call in calls:
+                call(taken)
+        return verdict
 
 
 def _refused(error: CrossdockError) -> Outcome:

@@ -134,7 +134,7 @@ class Worker:
         holding.task.add_done_callback(lambda _: self._let_go(lease.token))
 
     def _let_go(self, token: int) -> None:
-        del self._held[token]
+        self._held.pop(token).over()
         self._changed.set()
 
     async def _attend(self, holding: Holding) -> None:

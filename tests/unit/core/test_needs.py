@@ -20,7 +20,7 @@ LOCAL = WorkerInfo(id="local/w", capabilities=Capabilities(values={"kind": ("wor
 
 def closed(*names):
     """Return the schema of a function with these parameters."""
-    return {"type": "object", "properties": dict.fromkeys(names, {}), "additionalProperties": False}
+    return {"type": "object", "properties": {name: {} for name in names}, "additionalProperties": False}
 
 
 def kind(name, needs=None, **options):

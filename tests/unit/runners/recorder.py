@@ -22,6 +22,7 @@ class Recorder:
     def __init__(self) -> None:
         self.notes: list[Note] = []
         self.members: list[MemberOutcome] = []
+        self.calls: list[Callable[[bool], None]] = []
         self._asked = asyncio.Event()
         self._news = asyncio.Event()
 
@@ -42,6 +43,9 @@ class Recorder:
     async def member(self, outcome: MemberOutcome) -> None:
         self.members.append(outcome)
         self._news.set()
+
+    def when_reported(self, call: Callable[[bool], None]) -> None:
+        self.calls.append(call)
 
     @property
     def logs(self) -> list[str]:
