@@ -6,7 +6,6 @@ from collections.abc import Mapping
 import pytest
 
 from crossdock.core.jobs import Outcome, OutcomeKind
-from crossdock.core.policy import Policy
 from crossdock.protocols.jsonbus.worker_address import WorkerAddress, parse_connect
 from crossdock.protocols.jsonbus.worker_session import WorkerSession
 
@@ -37,7 +36,7 @@ class Told:
 class Scene:
     def __init__(self, address: WorkerAddress = ADDRESS, kinds: tuple[str, ...] = ("work",)) -> None:
         self.script: list[str] = []
-        self.session = WorkerSession(address, kinds, {"work": Policy(timeout=7.0).timeout})
+        self.session = WorkerSession(address, kinds)
 
     def comes(self, name: str, job: str = "j", attempt: int | None = None, now: float = 0.0, **members: object) -> None:
         text: dict[str, object] = {"type": "job", "id": job, "taskId": "t", "createTime": "", "status": "new", **members}
@@ -74,7 +73,7 @@ def test_a_lease_has_what_the_job_says():
     scene = Scene()
     scene.comes("first", attempt=4, params={"a": 1})
     (lease,) = scene.session.next_leases(1)
-    assert (lease.kind, lease.payload, lease.attempt, lease.timeout) == ("work", b'{"a": 1}', 4, 7.0)
+    assert (lease.kind, lease.payload, lease.attempt) == ("work", b'{"a": 1}', 4)
 
 
 def test_jobs_are_claimed_in_order_and_once():

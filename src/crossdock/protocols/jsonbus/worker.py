@@ -17,7 +17,7 @@ from crossdock.protocols.jsonbus.bus import Bus, Delivery, Unroutable
 from crossdock.protocols.jsonbus.letters import letter
 from crossdock.protocols.jsonbus.messages import Result
 from crossdock.protocols.jsonbus.worker_address import WorkerAddress
-from crossdock.protocols.jsonbus.worker_session import Limits, WorkerSession
+from crossdock.protocols.jsonbus.worker_session import WorkerSession
 from crossdock.protocols.jsonbus.worker_source import LOOK_AGAIN, JobsSource
 
 _STATES: Final = {OutcomeKind.SUCCEEDED: State.SUCCEEDED, OutcomeKind.RELEASED: State.READY}
@@ -31,7 +31,6 @@ class JsonbusDispatch:
     Args:
         bus: RabbitMQ.
         address: which jobs queue, see :func:`~crossdock.protocols.jsonbus.worker_address.parse_connect`.
-        limits: seconds that a job of a kind may take, as the node does not say it.
         say: is given a line for people when it turns out where jobs come from.
         look_again: seconds between two looks for a queue of ours.
     """
@@ -40,17 +39,15 @@ class JsonbusDispatch:
         self,
         bus: Bus,
         address: WorkerAddress,
-        limits: Limits | None = None,
         *,
         say: Callable[[str], None] | None = None,
         look_again: float = LOOK_AGAIN,
     ) -> None:
         self._bus = bus
         self._address = address
-        self._limits = limits or {}
         self._say = say
         self._worker: WorkerInfo | None = None
-        self._session = WorkerSession(address, (), self._limits)
+        self._session = WorkerSession(address, ())
         self._source = JobsSource(bus, address, self._receive, self._found, look_again)
         self._arrived = asyncio.Event()
 
@@ -62,7 +59,7 @@ class JsonbusDispatch:
         """
         if self._worker is None or self._worker.id != worker.id:
             await self._leave()
-            self._session = WorkerSession(self._address, worker.capabilities.values.get("kind", ()), self._limits)
+            self._session = WorkerSession(self._address, worker.capabilities.values.get("kind", ()))
             await self._source.open(worker.slots)
             self._worker = worker
         return Renewal(self._session.alive(tokens), ())

@@ -6,7 +6,7 @@ it runs; from then on the node's own lease decides. The time is an argument, in 
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import structlog
@@ -28,9 +28,6 @@ _UNTOLD: Final = Work("", b"{}")
 """What a job asks for that does not say what it is; how it ends is known before it begins."""
 
 _log: Final[Any] = structlog.get_logger("crossdock.worker")
-
-Limits = Mapping[str, float | None]
-"""Seconds that an attempt may take, by kind."""
 
 
 class _Held(Struct, eq=False):
@@ -54,13 +51,11 @@ class WorkerSession:
     Args:
         address: how jobs are to be understood and for how long they may stay unacknowledged.
         kinds: what the worker can do.
-        limits: how long jobs may run.
     """
 
-    def __init__(self, address: WorkerAddress, kinds: Sequence[str], limits: Limits) -> None:
+    def __init__(self, address: WorkerAddress, kinds: Sequence[str]) -> None:
         self._address = address
         self._kinds = kinds
-        self._limits = limits
         self._tokens = 0
         self._held: dict[int, _Held] = {}
         self._by_id: dict[str, _Held] = {}
@@ -195,7 +190,6 @@ class WorkerSession:
             kind=held.work.kind,
             payload=held.work.payload,
             length=LEASE_LENGTH,
-            timeout=self._limits.get(held.work.kind),
         )
 
     def _give_back(self, held: _Held) -> None:
