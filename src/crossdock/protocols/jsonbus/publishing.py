@@ -1,0 +1,166 @@
+"""Publishes letters over one channel with confirms, many at once."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Final, cast
+
+from aiormq import Channel
+from aiormq.exceptions import (
+    AMQPError,
+    ChannelAccessRefused,
+    ChannelNotFoundEntity,
+    ChannelPreconditionFailed,
+    DeliveryError,
+    PublishError,
+)
+from pamqp.commands import Basic
+
+from crossdock.core.errors import Code, CrossdockError
+from crossdock.protocols.jsonbus.bus import Letter, Unroutable
+from crossdock.protocols.jsonbus.complaints import explain, too_large
+from crossdock.protocols.jsonbus.link import Link
+
+_APP: Final = "crossdock"
+_PERSISTENT: Final = 2
+_FAILURES: Final = (CrossdockError, AMQPError, RuntimeError, OSError)
+"""What publishing raises; a TimeoutError is an OSError."""
+
+
+class Publisher:
+    """Publishes over a link.
+
+    Args:
+        link: the connection.
+        patience: seconds within which RabbitMQ has to confirm a letter, and to unblock us.
+    """
+
+    def __init__(self, link: Link, patience: float) -> None:
+        self._link = link
+        self._patience = patience
+        self._channel: Channel | None = None
+        self._opening = asyncio.Lock()
+        self._most: int | None = None
+        self._flying: dict[str, asyncio.Future[None]] = {}
+
+    async def publish(self, letter: Letter) -> None:
+        """Publish a letter and wait for the confirm; see :class:`Bus`."""
+        if self._most is not None and len(letter.body) > self._most:
+            raise _too_large(len(letter.body), self._most)
+        # The library tells which letter came back by its id alone, so the same one flies once at a time.
+        while (before := self._flying.get(letter.id)) is not None:
+            await asyncio.wait([before])
+        landed = self._flying[letter.id] = asyncio.get_running_loop().create_future()
+        try:
+            if not await self._published(letter):
+                # The exchange was gone: RabbitMQ deletes the PHP library's one with its last binding.
+                self._link.declarations.forget()
+                if not await self._published(letter):
+                    raise Unroutable(f"the exchange {letter.exchange} is gone")
+        finally:
+            del self._flying[letter.id]
+            landed.set_result(None)
+
+    async def _published(self, letter: Letter) -> bool:
+        """Publish once. Returns false if the exchange is not there."""
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._link.open.wait() if self._link.session.usable else self._link.connection
+                channel = await self._ready_channel()
+                await channel.basic_publish(
+                    letter.body,
+                    exchange=letter.exchange,
+                    routing_key=letter.key,
+                    properties=_properties(letter),
+                    mandatory=True,
+                    wait=False,
+                )
+        except _FAILURES as error:
+            if isinstance(error, ChannelNotFoundEntity) and f"no exchange '{letter.exchange}'" in str(error):
+                return False
+            raise self._meaning(letter, error) from None
+        except asyncio.CancelledError:
+            # The library says this also to those who wait on a connection that breaks.
+            if _cancelled_from_outside():
+                raise
+            raise _lost() from None
+        return True
+
+    def _meaning(self, letter: Letter, error: Exception) -> Exception:
+        """Return what an error means for a letter."""
+        if isinstance(error, CrossdockError):
+            return error
+        if isinstance(error, PublishError):
+            return Unroutable(f"no queue is bound to {letter.exchange} under {letter.key}")
+        if isinstance(error, DeliveryError):
+            return _unavailable("RabbitMQ could not take a message: a queue of it is full or gone")
+        if isinstance(error, TimeoutError):
+            return self._late()
+        if isinstance(error, ChannelPreconditionFailed):
+            return self._precondition(letter, error)
+        if isinstance(error, ChannelAccessRefused):
+            return explain(error, self._link.broker, self._link.declarations.parts, "").error
+        return _lost()
+
+    async def _ready_channel(self) -> Channel:
+        """Return an open channel on the present connection, on which all is declared."""
+        connection = self._link.connection
+        channel = self._channel
+        if channel is not None and _usable(channel, connection) and self._link.declarations.complete(connection):
+            return channel
+        async with self._opening:
+            for refused in await self._link.declarations.ensure(connection):
+                self._link.complain(refused)
+            if self._channel is None or not _usable(self._channel, connection):
+                self._channel = cast("Channel", await connection.channel(on_return_raises=True))
+            return self._channel
+
+    def _precondition(self, letter: Letter, error: ChannelPreconditionFailed) -> CrossdockError:
+        self._most = too_large(str(error)) or self._most
+        if self._most is not None and len(letter.body) > self._most:
+            return _too_large(len(letter.body), self._most)
+        return _unavailable(f"the channel was closed: {error}")
+
+    def _late(self) -> CrossdockError:
+        if self._link.session.reason:
+            return _unavailable(
+                f"RabbitMQ blocks whoever publishes ({self._link.session.reason}). It needs more memory or disk, or"
+                f" consumers: rabbitmqctl status shows its alarms"
+            )
+        return _unavailable(f"RabbitMQ did not confirm a message within {self._patience:g} s")
+
+
+def _usable(channel: Channel, connection: object) -> bool:
+    return not channel.is_closed and channel.connection is connection
+
+
+def _properties(letter: Letter) -> Basic.Properties:
+    return Basic.Properties(
+        content_type="application/json",
+        content_encoding="utf-8",
+        headers=dict(letter.headers),
+        delivery_mode=_PERSISTENT,
+        correlation_id=letter.correlation or None,
+        message_id=letter.id,
+        timestamp=datetime.now(UTC),
+        message_type=letter.kind,
+        app_id=_APP,
+    )
+
+
+def _unavailable(text: str) -> CrossdockError:
+    return CrossdockError(Code.UNAVAILABLE, text)
+
+
+def _too_large(size: int, most: int) -> CrossdockError:
+    return CrossdockError(
+        Code.TOO_LARGE, f"a message of {size} bytes is more than the {most} that RabbitMQ takes (its max_message_size)"
+    )
+
+
+def _lost() -> CrossdockError:
+    return _unavailable("the connection to RabbitMQ was lost before a message was confirmed; it may have arrived")
+
+
+def _cancelled_from_outside() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

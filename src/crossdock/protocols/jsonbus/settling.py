@@ -1,0 +1,125 @@
+"""Deliveries of one channel and their acknowledgements, which go out together."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Final, cast
+
+from aiormq.abc import AbstractChannel, DeliveredMessage
+from aiormq.exceptions import AMQPError
+
+_NO_HEADERS: Final[Mapping[str, object]] = {}
+
+
+class Settling:
+    """What of a channel is not settled yet.
+
+    Acknowledgements gather while others are written, and those of a row go as one. Those of a channel that is gone are
+    dropped, as RabbitMQ delivers the messages again.
+
+    Args:
+        channel: where they came from.
+        settled: is called after some were.
+    """
+
+    def __init__(self, channel: AbstractChannel, settled: Callable[[], None]) -> None:
+        self.open: dict[int, bool] = {}
+        """Tags in the order they came, and whether they are accepted and only not yet acknowledged."""
+        self._channel = channel
+        self._settled = settled
+        self._rejected: list[tuple[int, bool]] = []
+        self._accepted = 0
+        self._writing: asyncio.Task[None] | None = None
+
+    def accept(self, tag: int) -> None:
+        """Acknowledge a delivery soon."""
+        if self.open.get(tag) is False:
+            self.open[tag] = True
+            self._accepted += 1
+            self._write_soon()
+
+    def reject(self, tag: int, *, requeue: bool) -> None:
+        """Give a delivery back soon."""
+        if self.open.get(tag) is False:
+            del self.open[tag]
+            self._rejected.append((tag, requeue))
+            self._write_soon()
+
+    def before(self, tag: int) -> int:
+        """Return how many deliveries up to a tag are not settled."""
+        return sum(other <= tag for other in self.open)
+
+    async def flushed(self) -> None:
+        """Wait until what was settled is written."""
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
+
+    def _write_soon(self) -> None:
+        if self._writing is None and not self._channel.is_closed:
+            self._writing = asyncio.create_task(self._write())
+
+    async def _write(self) -> None:
+        try:
+            while self._rejected or self._accepted:
+                rejected, self._rejected = self._rejected, []
+                for tag, requeue in rejected:
+                    await self._channel.basic_reject(tag, requeue=requeue, wait=False)
+                row, single = self._take()
+                if row:
+                    await self._channel.basic_ack(row, multiple=True, wait=False)
+                for tag in single:
+                    await self._channel.basic_ack(tag, wait=False)
+                self._settled()
+        except (AMQPError, RuntimeError, OSError):
+            self.open.clear()
+        finally:
+            self._writing = None
+
+    def _take(self) -> tuple[int, list[int]]:
+        """Take out what is accepted: the last of those before which nothing is open, and the others."""
+        row = 0
+        single: list[int] = []
+        waiting = False
+        for tag, accepted in self.open.items():
+            if not accepted:
+                waiting = True
+            elif waiting:
+                single.append(tag)
+            else:
+                row = tag
+            if accepted:
+                self._accepted -= 1
+                if not self._accepted:
+                    break
+        self.open = {tag: False for tag, accepted in self.open.items() if not accepted}
+        return row, single
+
+
+class Incoming:
+    """A delivery; see the port. Settling it twice, or after its channel is gone, does nothing."""
+
+    __slots__ = ("_settling", "_tag", "body", "correlation", "headers", "id", "key", "redelivered", "reply_to")
+
+    def __init__(self, message: DeliveredMessage, settling: Settling | None) -> None:
+        frame: Any = message.delivery
+        properties = message.header.properties
+        self.body: bytes = message.body
+        self.key: str = frame.routing_key or ""
+        self.redelivered: bool = bool(frame.redelivered)
+        self.headers = cast("Mapping[str, object]", properties.headers or _NO_HEADERS)
+        self.id: str = properties.message_id or ""
+        self.correlation: str = properties.correlation_id or ""
+        self.reply_to: str = properties.reply_to or ""
+        self._tag: int = frame.delivery_tag
+        self._settling = settling
+        if settling is not None:
+            settling.open[self._tag] = False
+
+    def accept(self) -> None:
+        """Acknowledge it."""
+        if self._settling is not None:
+            self._settling.accept(self._tag)
+
+    def reject(self, *, requeue: bool) -> None:
+        """Give it back."""
+        if self._settling is not None:
+            self._settling.reject(self._tag, requeue=requeue)
