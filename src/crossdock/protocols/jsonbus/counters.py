@@ -32,7 +32,7 @@ class Counters:
         self.values[name] += number
 
     def complain(self, name: str, reason: str, **about: str) -> None:
-        """Count what a peer did wrong, and log it. ``reason`` and ``about`` may quote it; only their beginnings are shown."""
+        """Count what a peer did wrong, and log it. ``reason`` and ``about`` may quote it; only their beginning is shown."""
         self.values[name] += 1
         now = self._monotonic()
         if now - self._second >= 1.0:

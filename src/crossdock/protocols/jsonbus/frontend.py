@@ -86,8 +86,9 @@ class Frontend:
 
     async def stop(self) -> None:
         """Close the door: nothing more is taken, and what was taken is settled, or comes again elsewhere."""
-        if self._consumer is not None:
-            await self._consumer.close()
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            await consumer.close()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_CLOSING)
         for task in self._tasks:

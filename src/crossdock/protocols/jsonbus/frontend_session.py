@@ -32,7 +32,7 @@ SHARE: Final = "cacheKey"
 CONFLICT: Final = "this id was used for another request; take a new one"
 
 _ID: Final = 4096
-"""Bytes of the longest request id."""
+"""Characters of the longest request id."""
 _ACCIDENTS: Final = frozenset({OutcomeKind.ERRORED, OutcomeKind.LOST, OutcomeKind.TIMED_OUT})
 _CIRCUMSTANCES: Final = frozenset({"queue_timeout", "total_timeout", "unroutable"})
 """Codes of failures that nobody's work led to."""
@@ -105,8 +105,10 @@ def judge(message: Message | Refused, reply_to: str, hops: int, lists: frozenset
         _ = asker.route
     except CrossdockError as error:
         return Burial(f"nobody can be answered: {error.message}")
-    if not 0 < len(message.id.encode()) <= _ID:
-        return Refusal(asker, f"the id has to have 1 to {_ID} bytes", "invalid", sound=False)
+    if len(message.id) > _ID:
+        return Burial(f"the id has more than {_ID} characters")
+    if not message.id:
+        return Refusal(asker, "the id is empty; an answer has to name its request", "invalid", sound=False)
     if hops > LIMIT:
         reason = f"cycle: the request has passed more than {LIMIT} nodes, which probably need each other's data in a circle"
         return Refusal(asker, reason, "cycle")
@@ -114,9 +116,9 @@ def judge(message: Message | Refused, reply_to: str, hops: int, lists: frozenset
 
 
 def _malformed(message: Refused, reply_to: str) -> Refusal | Burial:
-    if message.request_id is None or (message.client_id is None and not reply_to):
+    if message.request_id is None or len(message.request_id) > _ID or (message.client_id is None and not reply_to):
         return Burial(message.reason)
-    asker = Asker(message.client_id or "", message.request_id[:_ID], reply_to)
+    asker = Asker(message.client_id or "", message.request_id, reply_to)
     try:
         _ = asker.route
     except CrossdockError:
