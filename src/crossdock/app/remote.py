@@ -5,22 +5,21 @@ from contextlib import AsyncExitStack
 from typing import Final
 from urllib.parse import urlsplit
 
+from crossdock.app.attachment import Attachment
+from crossdock.app.bus_worker import JSONBUS, jsonbus
 from crossdock.app.logs import configure_logs
 from crossdock.app.skills import Skill, evaluations, functions, worker_of
 from crossdock.app.stopping import Say, Stopping, run_until_stopped
 from crossdock.config import Config
 from crossdock.core.errors import Code, CrossdockError
 from crossdock.core.extras import extra
-from crossdock.core.ports import Artifacts, Dispatch
+from crossdock.core.ports import Artifacts
 from crossdock.core.requests import Capabilities
 from crossdock.http.server import new_event_loop
 from crossdock.protocols.ogc.worker import HttpArtifacts, HttpDispatch, Link
 from crossdock.runners.function.loading import load_app
 
 RECODEX: Final = "recodex+tcp"
-
-Ends = tuple[Dispatch, Artifacts]
-"""A link as a worker sees it."""
 
 
 def run_worker(
@@ -31,7 +30,7 @@ def run_worker(
     Args:
         config: slots and limits, the evaluation of programs, and the log.
         app: ``file.py:app`` or ``module:app``; None runs evaluations only.
-        url: the broker: ``http://HOST:PORT`` or ``recodex+tcp://HOST:PORT``.
+        url: the broker: ``http://HOST:PORT``, ``recodex+tcp://HOST:PORT`` or ``jsonbus+amqp://HOST:PORT/VHOST?node=NAME``.
         key: an API key with the scope ``work``, for HTTP servers with keys.
         offers: the hardware group and what else jobs may require.
         slots: jobs at once, if not what the configuration says.
@@ -51,15 +50,23 @@ async def _work(
     stopping = Stopping()
     async with AsyncExitStack() as stack:
         stack.enter_context(stopping.on_signals())
-        if urlsplit(url).scheme == RECODEX:
-            offers, slots, (dispatch, artifacts) = await _recodex(url, offers, slots, stack, say)
-        else:
-            dispatch, artifacts = await _http(url, key, stack, say)
-        skills = await _skills(config, app, artifacts, offers, slots)
+        link = await _linked(url, key, offers, slots, stack, say)
+        skills = await _skills(config, app, link.artifacts, link.offers, link.slots)
         kinds = ", ".join(kind for skill in skills for kind in skill.kinds)
-        say(f"crossdock worker for {kinds} at {url} ({', '.join(skill.description for skill in skills)})")
-        worker = worker_of(skills, config, dispatch, artifacts, offers=offers, slots=slots)
-        await run_until_stopped([worker], stopping, say)
+        say(f"crossdock worker for {kinds} at {link.place} ({', '.join(skill.description for skill in skills)})")
+        worker = worker_of(skills, config, link.dispatch, link.artifacts, offers=link.offers, slots=link.slots)
+        await run_until_stopped([link.hands(worker)], stopping, say)
+
+
+async def _linked(
+    url: str, key: str | None, offers: Capabilities, slots: int | None, stack: AsyncExitStack, say: Say
+) -> Attachment:
+    scheme = urlsplit(url).scheme
+    if scheme == RECODEX:
+        return await _recodex(url, offers, slots, stack, say)
+    if scheme in JSONBUS:
+        return await jsonbus(url, offers, slots, stack, say)
+    return await _http(url, key, offers, slots, stack, say)
 
 
 async def _skills(
@@ -77,23 +84,28 @@ async def _skills(
     return skills
 
 
-async def _recodex(
-    url: str, offers: Capabilities, slots: int | None, stack: AsyncExitStack, say: Say
-) -> tuple[Capabilities, int | None, Ends]:
-    """Return the link to a ReCodEx broker, and what its address and the command line offer together."""
+async def _recodex(url: str, offers: Capabilities, slots: int | None, stack: AsyncExitStack, say: Say) -> Attachment:
+    """Return the link to a ReCodEx broker, with what its address and the command line offer together."""
     with extra("recodex", f"{RECODEX}:// needs"):
         from crossdock.protocols.recodex.worker import RecodexArtifacts, RecodexDispatch
         from crossdock.protocols.recodex.worker_address import parse_connect
     address = parse_connect(url)
-    together = Capabilities(group=offers.group or address.offers.group, values={**address.offers.values, **offers.values})
     dispatch = await stack.enter_async_context(RecodexDispatch(address, say=say))
-    return together, slots or address.slots, (dispatch, RecodexArtifacts(dispatch))
+    return Attachment(
+        dispatch=dispatch,
+        artifacts=RecodexArtifacts(dispatch),
+        offers=Capabilities(group=offers.group or address.offers.group, values={**address.offers.values, **offers.values}),
+        slots=slots or address.slots,
+        place=url,
+    )
 
 
-async def _http(url: str, key: str | None, stack: AsyncExitStack, say: Say) -> Ends:
+async def _http(
+    url: str, key: str | None, offers: Capabilities, slots: int | None, stack: AsyncExitStack, say: Say
+) -> Attachment:
     link = await stack.enter_async_context(Link(url, key))
     await _knock(link, say)
-    return HttpDispatch(link), HttpArtifacts(link)
+    return Attachment(dispatch=HttpDispatch(link), artifacts=HttpArtifacts(link), offers=offers, slots=slots, place=url)
 
 
 async def _knock(link: Link, say: Say) -> None:

@@ -11,6 +11,7 @@ from crossdock.cli.interrupts import HeldInterrupt
 from crossdock.cli.options import DEFAULT_SERVER, JsonOption, ServerOption
 from crossdock.cli.output import print_lines
 from crossdock.cli.parameters import named_values, parse_range, read_json, read_table
+from crossdock.cli.submit_bus import is_bus, submit_bus
 
 if TYPE_CHECKING:
     from crossdock.protocols.ogc.calls import Options
@@ -44,8 +45,16 @@ def submit(  # noqa: PLR0913 - each is an option of the command
     server: ServerOption = DEFAULT_SERVER,
     json: JsonOption = False,
 ) -> None:
-    """Hand in a job and print its id. With --wait: its result, and exit code 1 if it failed."""
+    """Hand in a job and print its id. With --wait: its result, and exit code 1 if it failed.
+
+    The server may be a json-bus node, jsonbus+amqp://USER:PASSWORD@HOST:PORT/VHOST?node=NAME, which needs --wait.
+    """
     values = read_json(params) if params is not None else None
+    if is_bus(server):
+        refused = {"--priority": priority != 0, "--tenant": bool(tenant), "--key": bool(key), "--after": bool(after)}
+        refused |= {"--require": bool(require), "--delay": delay is not None, "--array": bool(array), "--table": bool(table)}
+        submit_bus(server, kind, values, wait=wait, refused=refused, json=json)
+        return
     members = _members(array, as_, table)
     options = _options(priority, tenant, key, after, delay)
     if require:

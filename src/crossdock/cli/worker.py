@@ -9,7 +9,9 @@ from crossdock.cli.failures import CommandError, ExitCode
 from crossdock.cli.options import ConfigOption, SetOption
 from crossdock.cli.parameters import named_values
 
-_LATER = {"jsonbus+amqp": "json-bus", "cluster+sqs": "cluster"}
+_LATER = {"cluster+sqs": "cluster"}
+_SCHEMES = ("http", "https", "recodex+tcp", "jsonbus+amqp", "jsonbus+amqps")
+_EXAMPLES = "http://HOST:PORT, recodex+tcp://HOST:PORT or jsonbus+amqp://USER:PASSWORD@HOST:PORT/VHOST?node=NAME"
 
 
 def worker(
@@ -24,7 +26,7 @@ def worker(
             "--connect",
             metavar="URL",
             envvar="CROSSDOCK_SERVER",
-            help="The broker: http://HOST:PORT or recodex+tcp://HOST:PORT.",
+            help=f"The broker: {_EXAMPLES}.",
         ),
     ],
     slots: Annotated[int | None, typer.Option("--slots", min=1, help="Jobs at once; by default one per processor.")] = None,
@@ -60,8 +62,7 @@ def worker(
 def _check(url: str) -> None:
     scheme = urlsplit(url).scheme
     if scheme in _LATER:
-        text = f"{scheme}:// comes with the {_LATER[scheme]} release; this one connects over http://, https:// and recodex+tcp://"
+        text = f"{scheme}:// comes with the {_LATER[scheme]} release; this one connects over {'://, '.join(_SCHEMES)}://"
         raise CommandError(text, ExitCode.USAGE)
-    if scheme not in ("http", "https", "recodex+tcp"):
-        text = f"--connect {url!r}: expected http://HOST:PORT, https://HOST:PORT or recodex+tcp://HOST:PORT"
-        raise CommandError(text, ExitCode.USAGE)
+    if scheme not in _SCHEMES:
+        raise CommandError(f"--connect {scheme or url}: expected {_EXAMPLES}", ExitCode.USAGE)

@@ -76,9 +76,9 @@ def test_it_waits_for_a_server_that_is_away(serve, start, run, app_file, tmp_pat
     ("url", "says"),
     [
         ("recodex+tcp://h:1?hwgruop=x", "do you mean 'hwgroup'"),
-        ("jsonbus+amqp://h/v", "jsonbus+amqp:// comes with the json-bus release"),
+        ("jsonbus+amqp://h/v?nod=n", "do you mean 'node'"),
         ("cluster+sqs://p", "cluster+sqs:// comes with the cluster release"),
-        ("ftp://h", "or recodex+tcp://HOST:PORT"),
+        ("ftp://h", "recodex+tcp://HOST:PORT or jsonbus+amqp://USER:PASSWORD@HOST:PORT/VHOST?node=NAME"),
     ],
 )
 def test_links_of_later_releases_are_usage_errors(run, url, says):

@@ -41,7 +41,13 @@ def test_wrong_usage_is_exit_code_2(invoke, arguments):
         (["key", "a", "--scope", "root"], "unknown scope 'root'; there are submit, read-own, read-all, work, admin"),
         (["serve", "--set", "worker.slotz=1"], "--set: worker.slotz: unknown key, did you mean worker.slots?"),
         (["worker", "a:b", "--connect", "http://h:1", "--header", "x"], "--header 'x': expected NAME=VALUE"),
-        (["worker", "a:b", "--connect", "jsonbus+amqp://h/v"], "comes with the json-bus release"),
+        (["worker", "a:b", "--connect", "cluster+sqs://p"], "comes with the cluster release"),
+        (["worker", "a:b", "--connect", "jsonbus://me:pw@h"], "--connect jsonbus: expected http://HOST:PORT, recodex"),
+        (["worker", "a:b", "--connect", "jsonbus+amqp://h/v?nod=n"], "'nod' is not known; do you mean 'node'?"),
+        (["submit", "k", "--server", "jsonbus+amqp://h/v"], "add --wait to wait for it"),
+        (["submit", "k", "--server", "jsonbus+amqp://h/v", "--wait", "--key", "a"], "json-bus has nothing like --key"),
+        (["submit", "k", "--server", "jsonbus+amqp://h/v", "--wait", "--params", "[1]"], "has to be a JSON object"),
+        (["submit", "k", "--server", "jsonbus+amqp://h/v?q=1", "--wait"], "'q' is not known; there are ca, node"),
     ],
 )
 def test_arguments_that_make_no_sense_are_one_line_and_exit_code_2(invoke, arguments, says):
