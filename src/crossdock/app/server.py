@@ -19,6 +19,7 @@ from crossdock.http.server import Server, new_event_loop
 from crossdock.runners.function.loading import load_app
 
 if TYPE_CHECKING:
+    from crossdock.app.jsonbus import Node
     from crossdock.protocols.recodex.files import FileServer
     from crossdock.runners.program.settings import FileManager
 
@@ -56,9 +57,10 @@ async def serve(config: Config, app: str | None, say: Say) -> int:
         stack.enter_context(stopping.on_signals())
         await broker.open()
         stack.push_async_callback(broker.close)
-        files = _files(config, broker)
+        files, node = _files(config, broker), _node(config, broker)
         incidents: dict[str, Mapping[str, int]] = {}
-        application = http_application(config, broker, files.routes() if files else (), incidents)
+        beside = [route for part in (files, node) if part is not None for route in part.routes()]
+        application = http_application(config, broker, beside, incidents)
         server = Server(application, server_options(config))
         await server.start()
         stack.push_async_callback(server.stop)
@@ -73,6 +75,10 @@ async def serve(config: Config, app: str | None, say: Say) -> int:
             await installation.start(stack, say)
             incidents["recodex"] = installation.counters.values
             background.append(installation.notify)
+        if node is not None:
+            await node.start(stack, server.url, say)
+            incidents["jsonbus"] = node.incidents
+            background.append(node.answer)
         for line in (f"kinds: {', '.join(kinds)}" if kinds else _HINT, note):
             if line:
                 say(line)
@@ -85,6 +91,14 @@ def _files(config: Config, broker: Broker) -> "FileServer | None":
     from crossdock.app.files import file_server
 
     return file_server(config.files, broker, config.http.base_url)
+
+
+def _node(config: Config, broker: Broker) -> "Node | None":
+    if config.jsonbus is None:
+        return None
+    with extra("jsonbus", "[jsonbus] needs"):
+        from crossdock.app.jsonbus import Node
+    return Node(config, config.jsonbus, broker)
 
 
 def _own(config: Config, files: "FileServer | None", url: str) -> "tuple[FileManager, ...]":

@@ -1,0 +1,89 @@
+"""The json-bus node inside the server: its connection, the door for requests, the answers, and who works behind the bus."""
+
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from urllib.parse import urlsplit
+
+from starlette.routing import BaseRoute
+
+from crossdock.app.stopping import Say
+from crossdock.config import Config, Jsonbus
+from crossdock.core.broker import Broker
+from crossdock.protocols.jsonbus.answers import Answers
+from crossdock.protocols.jsonbus.connection import Connection
+from crossdock.protocols.jsonbus.counters import Counters
+from crossdock.protocols.jsonbus.frontend import Frontend
+from crossdock.protocols.jsonbus.link import ConnectionOptions
+from crossdock.protocols.jsonbus.options import NodeOptions
+from crossdock.protocols.jsonbus.published import routes as schemas
+from crossdock.protocols.jsonbus.references import References
+
+
+class Node:
+    """What the table ``[jsonbus]`` opens.
+
+    Args:
+        config: the configuration.
+        table: the table.
+        broker: has the jobs.
+    """
+
+    def __init__(self, config: Config, table: Jsonbus, broker: Broker) -> None:
+        self._table = table
+        options = _options(table)
+        self.bus = Connection(ConnectionOptions(url=table.url, ca=table.ca, name=f"crossdock {table.node}"))
+        self._counters = Counters(broker.clock.monotonic)
+        self._references = References(broker, table.keep, config.http.base_url)
+        self._frontend = Frontend(options, broker, self.bus, self._counters)
+        self._answers = Answers(options, broker, self.bus, self._references.url, self._counters)
+
+    @property
+    def incidents(self) -> Mapping[str, int]:
+        """What goes wrong, for the metrics."""
+        return self._counters.values
+
+    def routes(self) -> list[BaseRoute]:
+        """Return what is served over HTTP: schemas, and results that are too large for a message."""
+        return [*schemas(), *self._references.routes()]
+
+    async def start(self, stack: AsyncExitStack, base_url: str, say: Say) -> None:
+        """Connect and open the door; the stack closes both.
+
+        Args:
+            stack: what ends with the server.
+            base_url: our HTTP server as clients see it.
+            say: called with a line for people.
+
+        Raises:
+            CrossdockError: what only people can mend, such as a wrong password. A RabbitMQ that is away is waited for.
+        """
+        self._references.base_url = self._references.base_url or base_url
+        await self._references.start()
+        self._frontend.start()
+        stack.push_async_callback(self.bus.close)
+        await self.bus.start(wait=True)
+        stack.push_async_callback(self._frontend.stop)
+        table = self._table
+        say(f"json-bus node {table.node} at {_shown(table.url)}, requests under {table.request_key!r}")
+
+    async def answer(self) -> None:
+        """Publish the answers that are owed, until cancelled."""
+        await self._answers.run()
+
+
+def _options(table: Jsonbus) -> NodeOptions:
+    return NodeOptions(
+        node=table.node,
+        request_key=table.request_key,
+        keep=table.keep,
+        inline=table.inline,
+        lists=frozenset(table.lists),
+        prefetch=table.prefetch,
+        delivery_limit=table.delivery_limit,
+    )
+
+
+def _shown(url: str) -> str:
+    """Return an AMQP URL without what nobody else may know."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
