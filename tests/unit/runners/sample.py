@@ -155,11 +155,17 @@ def stuck(ctx: Context) -> None:
     process.wait()
 
 
-@app.function("patient", grace=20)
+@app.function("patient", grace=3600)
 def patient(ctx: Context) -> str:
     ctx.log("begun")
     wait_for_cancel(ctx)
     return "half a result"
+
+
+@app.function("await_cancel", raw=True)
+def await_cancel(ctx: Context, payload: str) -> None:
+    ctx.log(str(len(payload)))
+    wait_for_cancel(ctx)
 
 
 def wait_for_cancel(ctx: Context) -> None:

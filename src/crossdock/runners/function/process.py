@@ -112,6 +112,7 @@ class Child:
         self._watched = os.pidfd_open(self.pid)
         self._loop.add_reader(self._watched, self._reap)
         self._assembler = Assembler()
+        self._sending = asyncio.Lock()
         self._doomed = False
         self.jobs = 0
         self.ready = False
@@ -141,18 +142,17 @@ class Child:
         raise CannotStart(problem)
 
     async def send(self, message: FromParent, *parts: bytes) -> None:
-        """Send a frame whose body is the parts one after another.
+        """Send a frame whose body is the parts one after another. One frame after the other: a child may be slow to read.
 
         Raises:
             ChildDied: if nobody is there to read it.
         """
         start = head(message, sum(map(len, parts)))
+        pieces = (start + b"".join(parts),) if sum(map(len, parts)) <= _JOINED else (start, *parts)
         try:
-            if sum(map(len, parts)) <= _JOINED:
-                await self._loop.sock_sendall(self._socket, start + b"".join(parts))
-                return
-            for part in (start, *parts):
-                await self._loop.sock_sendall(self._socket, part)
+            async with self._sending:
+                for piece in pieces:
+                    await self._loop.sock_sendall(self._socket, piece)
         except OSError:
             raise ChildDied(await self._exit_soon()) from None
 

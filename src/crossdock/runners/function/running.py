@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Final, cast
 
 import msgspec
@@ -42,6 +43,7 @@ class Running:
         self._fate: Outcome | None = None
         self._frames: list[tuple[FromChild, bytes]] = []
         self._deadline: asyncio.TimerHandle | None = None
+        self._killing: asyncio.TimerHandle | None = None
         self._more_pieces = False
         self.begun = False
         """Whether the child got all of the lease."""
@@ -62,8 +64,9 @@ class Running:
             raise
         finally:
             watcher.cancel()
-            if self._deadline is not None:
-                self._deadline.cancel()
+            for timer in (self._deadline, self._killing):
+                if timer is not None:
+                    timer.cancel()
 
     def kill(self, fate: Outcome) -> None:
         """Kill the child with all its descendants; ``fate`` becomes the outcome."""
@@ -121,12 +124,10 @@ class Running:
 
     async def _cancel_when_asked(self) -> None:
         await self._attempt.wait_cancelled()
-        try:
+        # A child that does not even read has no more time than one that reads and goes on.
+        self._killing = asyncio.get_running_loop().call_later(self._lease.grace, self.kill, CANCELLED)
+        with suppress(ChildDied):
             await self._child.send(Cancel(self._child.jobs))
-        except ChildDied:
-            return
-        await asyncio.sleep(self._lease.grace)
-        self.kill(CANCELLED)
 
     async def _store(self, first: Piece, body: bytes) -> None:
         """Stream an artifact from the child to where it rests, and tell the child its name."""
