@@ -101,6 +101,8 @@ class House:
         kinds: the kinds of jobs; by default one kind ``work`` that is treated without chance.
         reopen: makes the store of each broker; by default one memory store is opened again and again.
         weights: the shares of tenants.
+        ticking: whether the broker keeps its time itself, too. By default time passes only when a test says so, however
+            long the machine takes over it.
     """
 
     def __init__(
@@ -108,6 +110,8 @@ class House:
         kinds: Mapping[str, Kind] | None = None,
         reopen: Reopenable | None = None,
         weights: Mapping[str, float] | None = None,
+        *,
+        ticking: bool = False,
     ) -> None:
         memory = MemoryStore()
         self.clock = HandClock()
@@ -116,6 +120,7 @@ class House:
         self.store: Store = memory
         self._reopen = reopen or (lambda: memory)
         self._weights = weights
+        self._ticking = ticking
         self.broker: Broker
 
     async def open(self) -> Broker:
@@ -130,6 +135,9 @@ class House:
             weights=self._weights,
         )
         await self.broker.open()
+        if not self._ticking:
+            _, clockwork, _ = self.broker._tasks
+            clockwork.cancel()
         await self.calm()
         return self.broker
 

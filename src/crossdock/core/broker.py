@@ -33,6 +33,8 @@ from crossdock.core.scheduler import Scheduler
 from crossdock.core.stranded import Stranded
 
 _TICK: Final = 0.25
+_STALL: Final = 0.25
+"""Seconds by which a tick may be late before that counts as a standstill of this process, not of its workers."""
 _SILENCE: Final = 120.0
 """Seconds after which a worker that holds nothing and says nothing is forgotten."""
 
@@ -132,13 +134,19 @@ class Broker:
             self._work.set()
 
     async def _keep_time(self) -> None:
-        """Do what time brings about."""
+        """Do what time brings about. Time in which this process stood still is nobody's: renewals wait at the door."""
+        loop = asyncio.get_running_loop()
+        ticked = loop.time()
         while True:
             pause = self._scheduler.agenda.next() - self.clock.monotonic()
             with contextlib.suppress(TimeoutError):  # not wait_for: in Python 3.11 it may swallow a cancellation
                 async with asyncio.timeout(min(_TICK, max(pause, 0.0))):
                     await self._work.wait()
             self._work.clear()
+            late = loop.time() - ticked - _TICK
+            if late > _STALL:
+                self._desk.leases.forgive(late)
+            ticked = loop.time()
             await self.tick()
 
     async def tick(self) -> None:

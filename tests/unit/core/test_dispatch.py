@@ -113,6 +113,25 @@ async def test_leases_do_not_follow_the_clock_that_people_share(house):
     assert (await house.report(lease)).state is State.SUCCEEDED
 
 
+async def test_leases_outlive_a_standstill_of_the_broker_itself(house, monkeypatch):
+    """A stopped process, a disk that hangs: whoever renewed meanwhile is heard only afterwards."""
+    job = await house.submit(overrides=Overrides(timeout=20))
+    lease = await house.lease()
+    loop = asyncio.get_running_loop()
+    clockwork = asyncio.create_task(house.broker._keep_time())
+    await turns()
+    monkeypatch.setattr(loop, "time", lambda time=loop.time: time() + 100)
+    house.clock.advance(100)
+    house.broker._work.set()
+    await turns()
+    clockwork.cancel()
+    assert (await house.broker.dispatch.renew("w", [lease.token])).alive == (lease.token,)
+    await house.advance(26)
+    assert (await house.events(job)) == ["submitted", "leased"]
+    await house.advance(4)
+    assert (await house.events(job))[-1] == "retrying"
+
+
 async def test_poison_ends_after_its_attempts(house):
     job = await house.submit()
     for _ in range(3):

@@ -27,7 +27,7 @@ async def fill(store):
 async def recover(house, store):
     """Let there be space again, and the broker find out."""
     store.error = None
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while house.broker.stats().full:
             await turns(1)
 
@@ -86,7 +86,7 @@ async def test_a_report_on_a_full_disk_is_not_acknowledged_but_not_lost(valve, n
     await house.calm()
     assert (await house.job(job)).state is State.SUCCEEDED
     assert not (await house.report(lease)).late
-    assert len(await house.broker.outbox.claim("hook", 5)) == 1
+    assert len(await house.broker.outbox.claim("hook", 30)) == 1
     assert await house.events(job) == ["submitted", "leased", "succeeded"]
 
 
@@ -164,7 +164,7 @@ async def test_after_any_other_failure_nothing_is_acknowledged(valve, error):
     with pytest.raises(CrossdockError) as caught:
         await house.report(lease)
     assert caught.value.code is Code.UNAVAILABLE
-    failure = await asyncio.wait_for(house.broker.failed(), 5)
+    failure = await asyncio.wait_for(house.broker.failed(), 30)
     assert failure.code is (error.code if isinstance(error, CrossdockError) else Code.INTERNAL)
     store.error = None
     for call in (
@@ -177,7 +177,7 @@ async def test_after_any_other_failure_nothing_is_acknowledged(valve, error):
         lambda: house.broker.records.take("s", "k"),
     ):
         with pytest.raises(CrossdockError) as caught:
-            await asyncio.wait_for(call(), 5)
+            await asyncio.wait_for(call(), 30)
         assert caught.value.code is Code.UNAVAILABLE
     await house.restart()
     assert (await house.job(job)).state is State.LEASED

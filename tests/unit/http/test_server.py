@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import statistics
 import time
 
 import httpx
@@ -209,7 +210,7 @@ async def test_a_header_that_drips_is_ended_all_the_same(application):
         task = asyncio.create_task(drip())
         writer.write(b"GET /page HTTP/1.1\r\nx: ")
         assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 20
         task.cancel()
         writer.close()
 
@@ -292,7 +293,7 @@ async def test_the_answer_reaches_who_is_still_sending(application, opening, sta
         assert (await drip_until_answered(server, opening)).startswith(b"HTTP/1.1 %d " % status)
         started = time.monotonic()
         await server.stop()
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 20
 
 
 async def test_idle_connections_are_closed(application):
@@ -362,12 +363,14 @@ async def test_a_certificate_that_is_none(application, tmp_path):
 async def test_answers_leave_at_once(server):
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     request = b"GET /page HTTP/1.1\r\nhost: x\r\n\r\n"
-    started = time.monotonic()
-    for _ in range(20):
+    took = []
+    for _ in range(21):
+        started = time.monotonic()
         writer.write(request)
         await reader.readuntil(b"page")
-    # With Nagle's algorithm and delayed acknowledgements it would be 40 ms each.
-    assert time.monotonic() - started < 0.4
+        took.append(time.monotonic() - started)
+    # With Nagle's algorithm and delayed acknowledgements it would be 40 ms each; a machine that stalls stalls few of them.
+    assert statistics.median(took) < 0.02
     writer.close()
 
 

@@ -314,10 +314,10 @@ def test_nesting_is_as_deep_as_php_reads_it(begin):
 
 @pytest.mark.parametrize("levels", [600, 5000, 100_000, 5_000_000])
 def test_any_nesting_is_refused_at_once(levels):
-    started = time.perf_counter()
+    started = time.thread_time()
     assert refused(nested(levels)).reason == "it is nested deeper than 512 levels"
     assert refused(nested(levels).rstrip(b"]}")).reason  # cut off
-    assert time.perf_counter() - started < 2
+    assert time.thread_time() - started < 2
 
 
 def test_brackets_in_strings_are_no_nesting():
@@ -355,9 +355,9 @@ def test_deep_in_a_stack_it_still_does_not_raise():
 )  # fmt: skip
 def test_ten_megabytes_are_dealt_with_quickly(data, is_refused):
     body = text(REQUEST)[:-1] + b',"data":' + data + b"}"
-    started = time.perf_counter()
+    started = time.thread_time()
     message = decode(body)
-    assert time.perf_counter() - started < 3
+    assert time.thread_time() - started < 3
     assert isinstance(message, Refused) == is_refused, message if isinstance(message, Refused) else ""
 
 

@@ -53,7 +53,7 @@ class Recorder:
 
     async def until(self, fact: Callable[[], Any]) -> None:
         """Wait until something holds that depends on what was said."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not fact():
                 self._news.clear()
                 await self._news.wait()
@@ -71,7 +71,7 @@ def chunk(kind: str, count: int, template: object = None, **options: Any) -> Lea
     return lease(kind, template, members=members, **options)
 
 
-async def gone(*pids: int, within: float = 0.5) -> None:
+async def gone(*pids: int, within: float = 20) -> None:
     """Wait until processes have ended, each within some seconds."""
     for pid in pids:
         try:
