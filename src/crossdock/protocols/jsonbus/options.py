@@ -27,12 +27,18 @@ class NodeOptions(Struct, frozen=True, kw_only=True):
 
 
 class AskOptions(Struct, frozen=True, kw_only=True):
-    """How other nodes are asked: under which key and with which subject each, by its name."""
+    """How other nodes are asked: under which key and with which subject each, by its name.
+
+    ``lists`` are the nodes whose data have objects with the names 0, 1, 2 … made lists again. Data that an answer names by
+    a URL may have ``largest`` bytes.
+    """
 
     node: str = "crossdock"
     keys: Mapping[str, str] = {}
     subjects: Mapping[str, str] = {}
     prefetch: int = 200
+    lists: frozenset[str] = frozenset()
+    largest: int = 2**30
 
 
 class BackendOptions(Struct, frozen=True, kw_only=True):
@@ -49,3 +55,4 @@ class BackendOptions(Struct, frozen=True, kw_only=True):
     message: str = "job"
     lease: float = 600.0
     slots: int = 4
+    lists: bool = False
