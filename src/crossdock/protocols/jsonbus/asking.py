@@ -23,6 +23,7 @@ from crossdock.protocols.jsonbus import hops
 from crossdock.protocols.jsonbus.bus import Bus, Consumer, Delivery, Letter
 from crossdock.protocols.jsonbus.client.calls import reference_of
 from crossdock.protocols.jsonbus.codec import decode
+from crossdock.protocols.jsonbus.collecting import Collector
 from crossdock.protocols.jsonbus.counters import Counters
 from crossdock.protocols.jsonbus.json_text import listed
 from crossdock.protocols.jsonbus.letters import letter
@@ -30,7 +31,6 @@ from crossdock.protocols.jsonbus.messages import Notification, Refused, Request
 from crossdock.protocols.jsonbus.names import answers_queue, notify_key, request_key
 from crossdock.protocols.jsonbus.options import AskOptions
 from crossdock.protocols.jsonbus.pushing import Patience, push
-from crossdock.protocols.jsonbus.references import References
 from crossdock.protocols.jsonbus.sent import Answer, SentRecords
 from crossdock.protocols.jsonbus.topology import Part, own_queue
 from crossdock.protocols.jsonbus.waiting import Arrival, Awaited, Stop, Waiting
@@ -91,7 +91,7 @@ class AskRunner:
         self._records = records
         self._artifacts = artifacts
         self._patience = patience or Patience(nobody=_NOBODY)
-        self._references = References(artifacts, egress, options.largest)
+        self._collector = Collector(artifacts, egress, options.largest)
         self._waiting = Waiting(SentRecords(SPACE, records, clock, _KEEP), artifacts, clock, self.counters, exact=False)
         self._consumer: Consumer | None = None
         self._task: asyncio.Task[None] | None = None
@@ -127,7 +127,7 @@ class AskRunner:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait((self._task,))
-        await self._references.close()
+        await self._collector.close()
 
     # One request
 
@@ -207,7 +207,7 @@ class AskRunner:
         if reference is None:
             return Outcome(kind=OutcomeKind.SUCCEEDED, result=listed(data) if node in self._options.lists else data)
         try:
-            return Outcome(kind=OutcomeKind.SUCCEEDED, result=await self._references.fetch(reference))
+            return Outcome(kind=OutcomeKind.SUCCEEDED, result=await self._collector.fetch(reference))
         except CrossdockError as error:
             # Asked again, the node names a URL that is valid for some time more.
             text = f"the result of the node {node!r} cannot be fetched: {error.message}"
