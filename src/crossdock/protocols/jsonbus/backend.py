@@ -97,12 +97,13 @@ class JsonbusRunner:
         payload = cast("bytes", lease.payload)
         task = encode_id(lease.job)
         if lease.members is None:
-            return await self._run(Work(task, task, lease.attempt, payload), lease.timeout, attempt)
+            return await self._run(Work(task, task, lease.attempt, payload, lease.kind), lease.timeout, attempt)
         members = lease.members
         numbers = members.attempts or (1,) * len(members.indexes)
         for index, added, number in zip(members.indexes, members.parameters, numbers, strict=True):
             name = encode_member(MemberId(lease.job, index))
-            outcome = await self._run(Work(name, task, number, member_payload(payload, added)), lease.timeout, attempt)
+            work = Work(name, task, number, member_payload(payload, added), lease.kind)
+            outcome = await self._run(work, lease.timeout, attempt)
             if outcome is _CANCELLED:
                 return outcome
             await attempt.member(MemberOutcome(index=index, outcome=outcome))
@@ -181,4 +182,5 @@ class JsonbusRunner:
         answer = arrival.answer
         if answer.good:
             return Outcome(kind=OutcomeKind.SUCCEEDED, result=answer.data)
-        return Outcome(kind=OutcomeKind.ERRORED, code=answer.code, message=answer.message)
+        kind = OutcomeKind.FAILED if answer.final else OutcomeKind.ERRORED
+        return Outcome(kind=kind, code=answer.code, message=answer.message)

@@ -13,12 +13,16 @@ from crossdock.core.requests import Record
 
 
 class Answer(Struct, frozen=True):
-    """What came back. ``data`` is JSON text, or where it lies; ``message`` and ``code`` say why it is not ``good``."""
+    """What came back. ``data`` is JSON text, or where it lies; ``message`` and ``code`` say why it is not ``good``.
+
+    ``final`` says that another attempt would not be good either.
+    """
 
     good: bool
     data: Document | None = None
     message: str = ""
     code: str = ""
+    final: bool = False
 
 
 class Sent(Struct, frozen=True):

@@ -5,6 +5,7 @@ from typing import Any, Final, cast
 import msgspec
 from msgspec import Raw, Struct
 
+from crossdock.core.jobs import OutcomeKind
 from crossdock.protocols.jsonbus.bus import Letter
 from crossdock.protocols.jsonbus.codec import create_time
 from crossdock.protocols.jsonbus.json_text import listed
@@ -13,6 +14,7 @@ from crossdock.protocols.jsonbus.messages import Job, Result, Task
 from crossdock.protocols.jsonbus.options import BackendOptions
 from crossdock.protocols.jsonbus.sent import Answer
 from crossdock.protocols.jsonbus.topology import BUS, JOBS
+from crossdock.protocols.jsonbus.worker_jobs import SUBJECT
 
 _MESSAGE: Final = 2000
 _NULL: Final = b"null"
@@ -21,12 +23,13 @@ _object: Final = msgspec.json.Decoder(dict[str, Raw])
 
 
 class Work(Struct, frozen=True):
-    """A job, or a member of an array: its id, the id of the whole, the number of the attempt, and a JSON object."""
+    """A job, or a member of an array: its id, the id of the whole, the attempt's number, a JSON object, and the kind."""
 
     name: str
     task: str
     number: int
     payload: bytes
+    kind: str = ""
 
 
 def work_letter(work: Work, options: BackendOptions, seconds: float) -> Letter:
@@ -41,6 +44,8 @@ def work_letter(work: Work, options: BackendOptions, seconds: float) -> Letter:
         CrossdockError: ``invalid`` if receivers could not read it.
     """
     created = create_time(seconds)
+    # Workers of ours that can do several things are told which of them it is.
+    extra = {SUBJECT: msgspec.json.encode(work.kind)} if work.kind else {}
     # Foreign workers look for data where the protocol has them; ours put them back into the params anyway.
     data = data_of(work.payload) if options.foreign else None
     if options.message == "job":
@@ -52,6 +57,7 @@ def work_letter(work: Work, options: BackendOptions, seconds: float) -> Letter:
             params=work.payload,
             data=data,
             attempt=work.number,
+            extra=extra,
         )
     else:
         message = Task(
@@ -61,7 +67,7 @@ def work_letter(work: Work, options: BackendOptions, seconds: float) -> Letter:
             status="active",
             params=work.payload,
             data=data,
-            extra={"attempt": b"%d" % work.number},
+            extra={"attempt": b"%d" % work.number, **extra},
         )
     exchange = BUS if options.foreign else JOBS
     name = f"{work.name}.{work.number}"
@@ -81,7 +87,23 @@ def answer_of(result: Result, *, lists: bool) -> Answer:
     if result.job.status == "success":
         data = result.data or _NULL
         return Answer(good=True, data=listed(data) if lists else data)
-    return Answer(good=False, message=reason_in(result.data) or "the worker says that the job failed", code="job_failed")
+    told = _told(result.data)
+    code = told.get("code")
+    return Answer(
+        good=False,
+        message=reason_in(result.data) or "the worker says that the job failed",
+        code=code if isinstance(code, str) and code and "outcome" in told else "job_failed",
+        final=told.get("outcome") == OutcomeKind.FAILED,
+    )
+
+
+def _told(data: bytes | None) -> dict[str, object]:
+    """Return what a worker says of a failure in an object, as ours do (``worker_jobs.result_of``)."""
+    try:
+        value: Any = msgspec.json.decode(data or b"{}")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        value = None
+    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
 
 
 def reason_in(data: bytes | None) -> str:
