@@ -15,7 +15,7 @@ from crossdock.protocols.jsonbus.connection import Connection
 from crossdock.protocols.jsonbus.letters import letter
 from crossdock.protocols.jsonbus.link import ConnectionOptions
 from crossdock.protocols.jsonbus.messages import Job, Notification, Result
-from crossdock.protocols.jsonbus.topology import JOBS, Queue, foreign_queue, own_queue
+from crossdock.protocols.jsonbus.topology import JOBS, Queue, own_queue
 
 from .php_peer import Client, RabbitQueue, Worker, connected
 
@@ -57,7 +57,6 @@ async def node(users):
     ):
         connection.require(own_queue(queue, key))
     connection.require(own_queue(names.jobs_queue("fast"), names.jobs_key("fast"), exchange=JOBS))
-    connection.require(foreign_queue(names.jobs_key("scan")))
     await connection.start()
     yield connection
     await connection.close()
@@ -109,7 +108,8 @@ async def test_workers_have_the_permissions_they_need(users, node):
 
 def test_a_client_reads_nothing_but_its_answers(users, vhost, node):
     with connected(vhost.url) as channel:
-        channel.queue_declare("web-2_notify", durable=True, auto_delete=True)
+        for queue in ("web-2_notify", "scan_jobs"):
+            channel.queue_declare(queue, durable=True, auto_delete=True)
         for queue in ("web-2_notify", "svc.images.requests", "scan_jobs"):
             with connected(users["web-1"]) as other, pytest.raises(pika.exceptions.ChannelClosedByBroker, match="REFUSED"):
                 other.basic_get(queue)
