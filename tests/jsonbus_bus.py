@@ -33,6 +33,7 @@ class MemoryDelivery:
         self.redelivered = False
         self.returns = 0
         self.settled = ""
+        self.consumer: MemoryConsumer | None = None
         self._queue = queue
 
     def accept(self) -> None:
@@ -83,11 +84,16 @@ class MemoryQueue:
         if self._bus.away:
             return
         for consumer in self.consumers:
-            while self.waiting and consumer.open and (not consumer.acknowledge or len(self.unsettled) < consumer.prefetch):
+            while self.waiting and consumer.open and self._may_have_more(consumer):
                 delivery = self.waiting.popleft()
                 if consumer.acknowledge:
+                    delivery.consumer = consumer
                     self.unsettled.append(delivery)
                 asyncio.get_running_loop().call_soon(consumer.receive, delivery)
+
+    def _may_have_more(self, consumer: MemoryConsumer) -> bool:
+        held = sum(delivery.consumer is consumer for delivery in self.unsettled)
+        return not consumer.acknowledge or held < consumer.prefetch
 
     def settle(self, delivery: MemoryDelivery, how: str) -> None:
         if delivery not in self.unsettled:

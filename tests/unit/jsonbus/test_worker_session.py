@@ -44,8 +44,8 @@ class Scene:
             text["attempt"] = attempt
         self.raw(name, json.dumps(text).encode(), now)
 
-    def raw(self, name: str, body: bytes, now: float = 0.0) -> None:
-        self.session.receive(Told(self.script, name, body), now)
+    def raw(self, name: str, body: bytes, now: float = 0.0, *, foreign: bool = False) -> None:
+        self.session.receive(Told(self.script, name, body), now, foreign=foreign)
 
     def claims(self, limit: int = 10) -> list[int]:
         return [lease.token for lease in self.session.next_leases(limit)]
@@ -195,6 +195,23 @@ def test_a_job_that_nobody_claims_for_long_is_given_to_another_worker():
     scene.session.expire(900.0)
     assert scene.script == ["first requeued"]
     assert scene.claims() == []
+
+
+def test_a_job_of_a_foreign_queue_does_not_wait_that_long():
+    scene = Scene()
+    scene.raw("foreign", b'{"type":"job","id":"a","taskId":"t","createTime":"","status":"new"}', foreign=True)
+    scene.session.expire(9.0)
+    assert scene.script == []
+    scene.session.expire(10.0)
+    assert scene.script == ["foreign requeued"]
+
+
+def test_a_job_of_a_foreign_queue_that_runs_is_not_given_back():
+    scene = Scene()
+    scene.raw("foreign", b'{"type":"job","id":"a","taskId":"t","createTime":"","status":"new"}', foreign=True)
+    scene.claims()
+    scene.session.expire(10.0)
+    assert scene.script == []
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ class JsonbusDispatch:
         if not self._session.waiting:
             self._arrived.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(wait):
+                async with asyncio.timeout(min(wait, self._source.pause)):
                     await self._arrived.wait()
         return self._session.next_leases(limit)
 
@@ -135,8 +135,8 @@ class JsonbusDispatch:
         await self._source.close()
         self._session.leave()
 
-    def _receive(self, delivery: Delivery) -> None:
-        self._session.receive(delivery, _now())
+    def _receive(self, delivery: Delivery, foreign: bool) -> None:
+        self._session.receive(delivery, _now(), foreign=foreign)
         self._arrived.set()
 
     def _found(self, queue: str) -> None:

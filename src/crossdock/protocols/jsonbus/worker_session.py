@@ -22,6 +22,9 @@ from crossdock.protocols.jsonbus.worker_jobs import Work, job_of, number_of, res
 
 LEASE_LENGTH: Final = 60.0
 """Seconds that a lease says it lasts. Nobody counts them: it stands as long as this session says so."""
+BOUNCE: Final = 10.0
+"""Seconds after which a job of a foreign queue goes back that no slot has got free for. Such a queue cannot be told to send
+nothing, and counts no deliveries; where both can be done, a job waits."""
 _REMEMBERED: Final = 1000
 """Attempts that have ended and may be delivered once more, as their acknowledgement got lost."""
 _UNTOLD: Final = Work("", b"{}")
@@ -35,6 +38,7 @@ class _Held(Struct, eq=False):
     job: Job
     delivery: Delivery
     since: float
+    waits: float
     work: Work
     refusal: Outcome | None = None
     claimed: bool = False
@@ -73,7 +77,7 @@ class WorkerSession:
         """Whether there is a job that nobody has claimed."""
         return any(not held.claimed for held in self._held.values())
 
-    def receive(self, delivery: Delivery, now: float) -> None:
+    def receive(self, delivery: Delivery, now: float, *, foreign: bool = False) -> None:
         """Take a delivery in: a job to be done, one that runs already, or something that has no place in the queue."""
         if self.leaving:
             delivery.reject(requeue=True)
@@ -85,7 +89,8 @@ class WorkerSession:
             delivery.reject(requeue=False)
             return
         if not self._known(job, delivery):
-            self._hold(job, delivery, now)
+            waits = min(BOUNCE, self._address.ack_after) if foreign else self._address.ack_after
+            self._hold(job, delivery, now, waits)
 
     def next_leases(self, limit: int) -> list[Lease]:
         """Return up to ``limit`` jobs that nobody has claimed, in the order they came."""
@@ -101,12 +106,11 @@ class WorkerSession:
     def expire(self, now: float) -> None:
         """Acknowledge what has run for so long that RabbitMQ would soon take it back; give back what did not begin."""
         for held in list(self._held.values()):
-            if held.acknowledged or now - held.since < self._address.ack_after:
-                continue
-            if held.claimed:
-                held.acknowledge()
-            else:
+            age = now - held.since
+            if not held.claimed and age >= held.waits:
                 self._give_back(held)
+            elif not held.acknowledged and age >= self._address.ack_after:
+                held.acknowledge()
 
     def answer(self, token: int, outcome: Outcome) -> Result | None:
         """Return what is to be published of an end before it is :meth:`settled`.
@@ -168,7 +172,7 @@ class WorkerSession:
             held.delivery = delivery
         return True
 
-    def _hold(self, job: Job, delivery: Delivery, now: float) -> None:
+    def _hold(self, job: Job, delivery: Delivery, now: float, waits: float) -> None:
         refusal = None
         try:
             work = work_of(job, self._kinds, self._address.kind, lists=self._address.lists)
@@ -179,7 +183,7 @@ class WorkerSession:
                 known = ", ".join(sorted(self._kinds))
                 refusal = _refusal(f"this worker has no kind {work.kind!r}; it has {known}")
         self._tokens += 1
-        held = _Held(self._tokens, job, delivery, now, work, refusal)
+        held = _Held(self._tokens, job, delivery, now, waits, work, refusal)
         self._held[held.token] = self._by_id[job.id] = held
 
     def _lease(self, held: _Held) -> Lease:

@@ -1,13 +1,14 @@
 """Where a worker's jobs come from: our own quorum queue if there is one, else the queue of the PHP library."""
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
 
 from crossdock.core.errors import CrossdockError
-from crossdock.protocols.jsonbus.bus import Bus, Consumer, Receive
+from crossdock.protocols.jsonbus.bus import Bus, Consumer, Delivery
 from crossdock.protocols.jsonbus.names import jobs_queue
 from crossdock.protocols.jsonbus.topology import Queue, foreign_queue
 from crossdock.protocols.jsonbus.worker_address import WorkerAddress
@@ -24,13 +25,18 @@ class JobsSource:
     Args:
         bus: RabbitMQ.
         address: the names of the queues.
-        receive: is given what comes.
+        receive: is given what comes, and whether from a queue of the PHP library.
         found: is given the name of every queue from which jobs are taken.
         look_again: seconds between two looks for a queue of ours.
     """
 
     def __init__(
-        self, bus: Bus, address: WorkerAddress, receive: Receive, found: Callable[[str], None], look_again: float
+        self,
+        bus: Bus,
+        address: WorkerAddress,
+        receive: Callable[[Delivery, bool], None],
+        found: Callable[[str], None],
+        look_again: float,
     ) -> None:
         self._bus = bus
         self._own = jobs_queue(address.node)
@@ -50,16 +56,24 @@ class JobsSource:
             CrossdockError: ``unavailable`` while RabbitMQ is away; then it is as if nothing had been asked.
         """
         there = await self._bus.exists(self._own)
-        self._open, self._prefetch = True, prefetch
+        self._open, self._prefetch, self._looked = True, prefetch, _now()
         self._consume(there)
+
+    @property
+    def pause(self) -> float:
+        """Seconds until :meth:`look_again` has something to look for."""
+        if not self._open or self._own in self._consumers:
+            return math.inf
+        return max(self._looked + self._look_again - _now(), 0.0)
 
     async def look_again(self) -> None:
         """See, not too often, if there is a queue of ours by now.
 
         The queue of the PHP library is not left for it: it would vanish with what waits in it.
         """
-        if not self._open or self._own in self._consumers or _now() - self._looked < self._look_again:
+        if self.pause > 0:
             return
+        self._looked = _now()
         try:
             there = await self._bus.exists(self._own)
         except CrossdockError as error:
@@ -83,11 +97,11 @@ class JobsSource:
 
     def _consume(self, own: bool) -> None:
         queue = self._own if own else self._foreign
-        self._looked = _now()
         if not self._open or queue in self._consumers:
             return
         self._bus.require((Queue(name=queue, passive=True),) if own else foreign_queue(queue))
-        self._consumers[queue] = self._bus.consume(queue, self._receive, prefetch=self._prefetch)
+        receive = self._receive
+        self._consumers[queue] = self._bus.consume(queue, lambda one: receive(one, not own), prefetch=self._prefetch)
         _log.info("jobs are taken", queue=queue)
         self._found(queue)
 
