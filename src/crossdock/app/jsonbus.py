@@ -2,21 +2,31 @@
 
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.routing import BaseRoute
 
+from crossdock.app.backends import Backend
 from crossdock.app.stopping import Say
-from crossdock.config import Config, Jsonbus
+from crossdock.config import Config, Jsonbus, JsonbusBackend
 from crossdock.core.broker import Broker
+from crossdock.http.egress import Egress
 from crossdock.protocols.jsonbus.answers import Answers
+from crossdock.protocols.jsonbus.asking import AskRunner
+from crossdock.protocols.jsonbus.backend import JsonbusRunner
 from crossdock.protocols.jsonbus.connection import Connection
 from crossdock.protocols.jsonbus.counters import Counters
 from crossdock.protocols.jsonbus.frontend import Frontend
+from crossdock.protocols.jsonbus.kinds import RUNNER
 from crossdock.protocols.jsonbus.link import ConnectionOptions
-from crossdock.protocols.jsonbus.options import NodeOptions
+from crossdock.protocols.jsonbus.names import jobs_key, results_key
+from crossdock.protocols.jsonbus.options import AskOptions, BackendOptions, NodeOptions
 from crossdock.protocols.jsonbus.published import routes as schemas
 from crossdock.protocols.jsonbus.references import References
+
+_ASKED: Final = 1000
+"""Requests to other nodes that are waited for at once."""
 
 
 class Node:
@@ -29,7 +39,9 @@ class Node:
     """
 
     def __init__(self, config: Config, table: Jsonbus, broker: Broker) -> None:
+        self._config = config
         self._table = table
+        self._broker = broker
         options = _options(table)
         self.bus = Connection(ConnectionOptions(url=table.url, ca=table.ca, name=f"crossdock {table.node}"))
         self._counters = Counters(broker.clock.monotonic)
@@ -69,6 +81,63 @@ class Node:
     async def answer(self) -> None:
         """Publish the answers that are owed, until cancelled."""
         await self._answers.run()
+
+    def backends(self) -> list[Backend]:
+        """Return who works behind the bus: the workers of every backend, and other nodes."""
+        broker, counters = self._broker, self._counters
+        tables = self._config.backends.jsonbus
+        found = [
+            Backend(
+                name=f"jsonbus/{name}",
+                runner=JsonbusRunner(
+                    _backend(name, table), self.bus, broker.records, broker.artifacts, broker.clock, counters=counters
+                ),
+                kinds=table.kinds or (name,),
+                slots=table.slots,
+                description=f"json-bus workers {name}",
+            )
+            for name, table in tables.items()
+        ]
+        of_backends = {kind for backend in found for kind in backend.kinds}
+        nodes = tuple(name for name, kind in broker.kinds.items() if kind.runner == RUNNER and name not in of_backends)
+        return [*found, self._nodes(nodes)] if nodes else found
+
+    def _nodes(self, nodes: tuple[str, ...]) -> Backend:
+        broker, security = self._broker, self._config.security
+        egress = Egress(security.allow_urls, private=not security.keys)
+        runner = AskRunner(
+            _asking(self._table),
+            self.bus,
+            broker.records,
+            broker.artifacts,
+            broker.clock,
+            egress,
+            counters=self._counters,
+        )
+        return Backend(name="jsonbus/nodes", runner=runner, kinds=nodes, slots=_ASKED, description="json-bus nodes")
+
+
+def _backend(name: str, table: JsonbusBackend) -> BackendOptions:
+    return BackendOptions(
+        name=name,
+        jobs_key=table.jobs_key or jobs_key(name),
+        results_key=table.results_key or results_key(name),
+        foreign=table.workers == "foreign",
+        message=table.message,
+        lease=table.lease,
+        slots=table.slots,
+        lists=table.lists,
+    )
+
+
+def _asking(table: Jsonbus) -> AskOptions:
+    nodes = table.nodes
+    return AskOptions(
+        node=table.node,
+        keys={name: node.request_key for name, node in nodes.items() if node.request_key},
+        subjects={name: node.subject for name, node in nodes.items() if node.subject},
+        lists=frozenset(name for name, node in nodes.items() if node.lists),
+    )
 
 
 def _options(table: Jsonbus) -> NodeOptions:

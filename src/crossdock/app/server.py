@@ -82,7 +82,7 @@ async def serve(config: Config, app: str | None, say: Say) -> int:
         for line in (f"kinds: {', '.join(kinds)}" if kinds else _HINT, note):
             if line:
                 say(line)
-        return await _work(background, await hands(config, broker, app, loaded, own), stopping, say)
+        return await _work(background, await hands(config, broker, app, loaded, own, node), stopping, say)
 
 
 def _files(config: Config, broker: Broker) -> "FileServer | None":

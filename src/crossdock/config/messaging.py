@@ -15,6 +15,9 @@ class JsonbusNode(Section, frozen=True):
 
     request_key: Annotated[str, about("Routing key of its requests. Empty: its name with _request behind.")] = ""
     subject: Annotated[str, about("Subject of what it is asked. Empty: its name.")] = ""
+    lists: Annotated[bool, about("Make objects with the names 0, 1, 2 … of its data the lists that PHP made them of.")] = (
+        False
+    )
 
 
 class Jsonbus(Section, frozen=True):
@@ -38,9 +41,9 @@ class Jsonbus(Section, frozen=True):
     wait: Annotated[
         float, about("How long another node may take to answer; it is asked once more after that.", unit="seconds", gt=0)
     ] = 3600.0
-    nodes: Annotated[dict[str, JsonbusNode], about("Other nodes whose keys or subjects differ from their names.")] = field(
-        default_factory=dict[str, JsonbusNode]
-    )
+    nodes: Annotated[
+        dict[str, JsonbusNode], about("Other nodes, each a kind of job here. Those that kinds need are known without this.")
+    ] = field(default_factory=dict[str, JsonbusNode])
 
 
 class JsonbusBackend(Section, frozen=True):
@@ -59,3 +62,6 @@ class JsonbusBackend(Section, frozen=True):
     slots: Annotated[int, about("Jobs that they are given at once.", ge=1)] = 4
     lease: Annotated[float, about("How long a result may take before the job is sent again.", unit="seconds", gt=0)] = 600.0
     attempts: Annotated[int, about("How often a job is sent in all.", ge=1)] = 3
+    lists: Annotated[bool, about("Make objects with the names 0, 1, 2 … of results the lists that PHP made them of.")] = (
+        False
+    )
