@@ -5,8 +5,10 @@ import re
 import shlex
 from pathlib import Path
 
+import httpx
 import pika.exceptions
 import pytest
+from servers import Server, running
 
 from crossdock.config import load
 from crossdock.protocols.jsonbus import names
@@ -141,3 +143,19 @@ def test_the_configuration_is_sound(block, tmp_path):
     config = load(file, environ={})
     assert config.jsonbus is not None
     assert config.jsonbus.node == "images"
+
+
+def test_the_guides_node_answers_the_guides_client_and_one_of_php(users, tmp_path, capsys):
+    for name in ("app.py", "crossdock.toml"):
+        [text] = [block for block in re.findall(r"```\w+\n(.*?)```", PAGE, re.DOTALL) if block.startswith(f"# {name}\n")]
+        url = f'"{users["crossdock"]}"'
+        (tmp_path / name).write_text(re.sub(r'"amqp://.*?"', url, text))
+    [client] = [block for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "JsonbusClient" in block]
+    with running(Server("app.py:app", tmp_path / "data", cwd=tmp_path)) as server:
+        exec(re.sub(r'"jsonbus\+amqp://.*?"', f'"jsonbus+{users["web-1"]}"', client), {})
+        assert capsys.readouterr().out.splitlines()[-1] == "the bytes of http://example.org/a.jpg, 120 wide"
+        with Client(users["web-1"], "web-1") as php:
+            answer = php.request("thumbnail", {"url": "http://example.org/b.jpg", "width": 5})
+            assert (answer["status"], answer["data"]) == ("success", "the bytes of http://example.org/b.jpg, 5 wide")
+        schema = httpx.get(f"{server.url}/schemas/jsonbus/request.json").json()
+        assert schema["$id"] == "/schemas/jsonbus/request.json"
