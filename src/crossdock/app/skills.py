@@ -122,10 +122,10 @@ def evaluation_kind(config: Config) -> Kind:
 
 
 def _check_payload(payload: bytes) -> None:
-    from crossdock.runners.program.evaluation import Order
+    from crossdock.runners.program.payload import EvaluationPayload
 
     try:
-        order = msgspec.json.decode(payload, type=Order)
+        order = msgspec.json.decode(payload, type=EvaluationPayload)
     except (msgspec.DecodeError, UnicodeError) as error:
         raise CrossdockError(Code.INVALID, f"the payload of an evaluation: {error}") from None
     for url in (order.submission, order.result_url):

@@ -197,15 +197,6 @@ ToWorker = Evaluate | Intro | Pong | Extended
 # What is stored with a job
 
 
-class Evaluation(Struct, frozen=True, kw_only=True):
-    """The payload of a job of kind ``evaluation`` that came in by the frontend."""
-
-    submission: str
-    result_url: str
-    job_id: str
-    meta: dict[str, str] = {}
-
-
 class Owed(Struct, frozen=True, omit_defaults=True):
     """Who is to be told of a job's end: the address of a notification on :data:`CHANNEL`.
 

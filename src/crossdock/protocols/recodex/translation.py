@@ -24,12 +24,12 @@ from crossdock.protocols.recodex.messages import (
     OK,
     Done,
     Eval,
-    Evaluation,
     Init,
     Owed,
     Pair,
     Progress,
 )
+from crossdock.runners.program.payload import EvaluationPayload
 
 JOBS: Final = "recodex.job"
 """Records whose key is the id of a job as its client knows it and whose value is a :class:`Known`."""
@@ -118,7 +118,7 @@ def submit(message: Eval, frames: str, payload: bytes | None, attempts: int | No
     kind = kind_of(message)
     owed = Owed(message.job) if payload is None else Owed(message.job, message.result, kind)
     if payload is None:
-        evaluation = Evaluation(
+        evaluation = EvaluationPayload(
             submission=message.archive, result_url=message.result, job_id=message.job, meta=dict(message.meta)
         )
         payload = _encode(evaluation)

@@ -26,9 +26,9 @@ from crossdock.protocols.recodex.messages import (
     TASK,
     Done,
     Evaluate,
-    Evaluation,
     Progress,
 )
+from crossdock.runners.program.payload import EvaluationPayload
 
 LEASE_LENGTH: Final = 60.0
 """Seconds that a lease says it lasts. No broker counts them: it stands as long as this link says so."""
@@ -103,7 +103,7 @@ class Evaluations:
         evaluate = self._queue.popleft()
         self._tokens += 1
         self._running = _Running(self._tokens, evaluate.job, set())
-        payload = Evaluation(submission=evaluate.archive, result_url=evaluate.result, job_id=evaluate.job)
+        payload = EvaluationPayload(submission=evaluate.archive, result_url=evaluate.result, job_id=evaluate.job)
         return Lease(
             job=self._tokens,
             token=self._tokens,

@@ -29,6 +29,7 @@ from crossdock.runners.program.jobconfig import JobConfig, Task, read_config
 from crossdock.runners.program.judging import JUDGES_DIR
 from crossdock.runners.program.order import ordered
 from crossdock.runners.program.packing import TooMuch, pack
+from crossdock.runners.program.payload import EvaluationPayload
 from crossdock.runners.program.results import TaskResult, cut, done, failed, results_document, skipped, to_yaml
 from crossdock.runners.program.sandbox.spec import Sandbox, SandboxError
 from crossdock.runners.program.settings import EvaluationSettings
@@ -48,18 +49,6 @@ _CONFIG_BYTES: Final = 8 << 20
 _CHUNK: Final = 256 * 1024
 _OUTPUTS: Final = (1 << 20, 16384, 2048, 256, 0)
 """Characters of a task's outputs that are tried to be in the result, one after the other."""
-
-
-class Order(Struct, frozen=True, kw_only=True):
-    """The payload of an evaluation.
-
-    ``submission`` is an archive, or the URL of one; ``result_url`` takes the results archive, without it the archive
-    becomes an artifact. ``job_id`` is what the job configuration has to call itself.
-    """
-
-    submission: ArtifactRef | str
-    result_url: str | None = None
-    job_id: str | None = None
 
 
 class Tools(Struct, frozen=True):
@@ -82,7 +71,7 @@ class Evaluation:
         attempt: who is told of the steps.
     """
 
-    def __init__(self, tools: Tools, order: Order, workspace: Workspace, attempt: Attempt) -> None:
+    def __init__(self, tools: Tools, order: EvaluationPayload, workspace: Workspace, attempt: Attempt) -> None:
         self._tools = tools
         self._order = order
         self._workspace = workspace

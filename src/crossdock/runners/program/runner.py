@@ -16,9 +16,10 @@ from crossdock.core.requests import Note, Step
 from crossdock.runners.program.blocking import blocking
 from crossdock.runners.program.cache import FileCache
 from crossdock.runners.program.endings import EvaluationErrored, EvaluationFailed
-from crossdock.runners.program.evaluation import Evaluation, Order, Tools
+from crossdock.runners.program.evaluation import Evaluation, Tools
 from crossdock.runners.program.fetching import Fetching
 from crossdock.runners.program.judging import install_judges, judges_directory
+from crossdock.runners.program.payload import EvaluationPayload
 from crossdock.runners.program.sandbox.spec import Sandbox
 from crossdock.runners.program.settings import EvaluationSettings
 from crossdock.runners.program.transfer import Fetcher
@@ -32,7 +33,7 @@ _CANCELLED: Final = Outcome(kind=OutcomeKind.CANCELLED, message="the evaluation 
 class ProgramRunner:
     """Evaluates submitted programs.
 
-    The payload is described by :class:`~crossdock.runners.program.evaluation.Order`; the result is a JSON object with
+    The payload is an :class:`~crossdock.runners.program.payload.EvaluationPayload`; the result is a JSON object with
     ``status``, ``results`` (what ``result.yml`` holds), ``archive`` (an artifact, or null), ``tier`` and ``guarantees``.
 
     Args:
@@ -89,7 +90,7 @@ class ProgramRunner:
 
     async def _run_one(self, lease: Lease, attempt: Attempt, suffix: str = "") -> Outcome:
         try:
-            order = msgspec.json.decode(lease.payload if isinstance(lease.payload, bytes) else b"", type=Order)
+            order = msgspec.json.decode(lease.payload if isinstance(lease.payload, bytes) else b"", type=EvaluationPayload)
         except (msgspec.DecodeError, UnicodeError) as error:
             return Outcome(kind=OutcomeKind.FAILED, code="evaluation_failed", message=f"the payload: {error}")
         name = order.job_id or f"{encode_id(lease.job)}{suffix}"
@@ -108,7 +109,7 @@ class ProgramRunner:
             evaluating.cancel()
             await asyncio.wait([evaluating])
 
-    async def _evaluate(self, name: str, order: Order, attempt: Attempt) -> Outcome:
+    async def _evaluate(self, name: str, order: EvaluationPayload, attempt: Attempt) -> Outcome:
         """Evaluate, as the only one in the job's directories, and turn what goes wrong into an outcome."""
         if self._tools is None:
             return _errored("the evaluation was not started")
@@ -125,7 +126,7 @@ class ProgramRunner:
                 return _errored(str(error))
         return Outcome(kind=OutcomeKind.SUCCEEDED, result=result)
 
-    async def _in_workspace(self, tools: Tools, name: str, order: Order, attempt: Attempt) -> bytes:
+    async def _in_workspace(self, tools: Tools, name: str, order: EvaluationPayload, attempt: Attempt) -> bytes:
         settings = self._settings
         workspace = await blocking(Workspace, settings.working_directory, settings.worker_id, name)
         try:

@@ -21,18 +21,12 @@ from crossdock.core.requests import Record
 from crossdock.http.body import stream_body
 from crossdock.protocols.recodex.files.routing import ZIP, Door, download, envelope, missing, route
 from crossdock.protocols.recodex.files.shelf import Shelf
+from crossdock.runners.program.payload import EvaluationPayload
 
 PATH: Final = "/worker-files/jobs"
 _SPACE: Final = "recodex.published"
 _SECRET: Final = 24
 """Random bytes."""
-
-
-class _Order(Struct, frozen=True):
-    """What the payload of an evaluation says about files."""
-
-    submission: ArtifactRef | str | None = None
-    result_url: str | None = None
 
 
 class _Published(Struct, frozen=True):
@@ -50,7 +44,7 @@ class _Result(Struct, frozen=True):
     archive: ArtifactRef
 
 
-_order: Final = msgspec.json.Decoder(_Order)
+_payload: Final = msgspec.json.Decoder(EvaluationPayload)
 _published: Final = msgspec.json.Decoder(_Published)
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -92,10 +86,8 @@ class Published:
             None if the payload names no submission.
         """
         try:
-            order = _order.decode(await load(self._artifacts, lease.payload))
+            order = _payload.decode(await load(self._artifacts, lease.payload))
         except msgspec.DecodeError:
-            return None
-        if order.submission is None:
             return None
         ref = order.submission if isinstance(order.submission, ArtifactRef) else None
         secret = secrets.token_urlsafe(_SECRET)

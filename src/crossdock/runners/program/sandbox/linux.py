@@ -22,7 +22,6 @@ _MS_REC: Final = 0x4000
 _MS_SLAVE: Final = 0x80000
 _MNT_DETACH: Final = 2
 
-CAP_SETUID: Final = 7
 CAP_SYS_ADMIN: Final = 21
 
 
