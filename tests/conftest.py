@@ -1,4 +1,7 @@
-"""What all tests share: the profiles of Hypothesis, marks and RabbitMQ. Other fixtures stand beside the tests they serve."""
+"""What all tests share: the profiles of Hypothesis, marks, RabbitMQ and receivers of requests.
+
+Other fixtures stand beside the tests they serve.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +14,7 @@ settings.register_profile("default", deadline=None, suppress_health_check=[Healt
 settings.register_profile("night", parent=settings.get_profile("default"), max_examples=5000)
 settings.load_profile("default")
 
-pytest_plugins = ["rabbit"]
+pytest_plugins = ["rabbit", "receivers"]
 
 MARKS = {"acceptance": pytest.mark.acceptance, "faults": pytest.mark.fault}
 

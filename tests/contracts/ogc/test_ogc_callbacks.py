@@ -12,61 +12,6 @@ from crossdock.protocols.ogc.callbacks import Callbacks, Patience
 QUICK = Patience(attempts=4, first=0.01, timeout=5)
 
 
-class Receiver:
-    """An HTTP server that keeps what it is sent. ``answers`` are the statuses it gives first; then it gives 200."""
-
-    def __init__(self):
-        self.answers = []
-        self.requests = asyncio.Queue()
-        self.hang = None
-
-    async def serve(self, reader, writer):
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode()
-                headers = dict(line.lower().split(": ", 1) for line in head.splitlines()[1:] if ": " in line)
-                body = await self._body(reader, headers)
-                await self.requests.put((head.split()[1], headers, json.loads(body)))
-                if self.hang is not None:
-                    await self.hang.wait()
-                status = self.answers.pop(0) if self.answers else 200
-                writer.write(b"HTTP/1.1 %d X\r\ncontent-length: 0\r\n\r\n" % status)
-        writer.close()
-
-    async def _body(self, reader, headers):
-        if "content-length" in headers:
-            return await reader.readexactly(int(headers["content-length"]))
-        body = b""
-        while size := int(await reader.readline(), 16):
-            body += await reader.readexactly(size)
-            await reader.readline()
-        await reader.readline()
-        return body
-
-    async def next(self):
-        return await asyncio.wait_for(self.requests.get(), 10)
-
-
-@pytest.fixture
-async def receivers():
-    """Start receivers."""
-    async with contextlib.AsyncExitStack() as stack:
-
-        async def start():
-            receiver = Receiver()
-            server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
-            stack.callback(server.close)
-            receiver.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-            return receiver
-
-        yield start
-
-
-@pytest.fixture
-async def receiver(receivers):
-    return await receivers()
-
-
 @pytest.fixture
 async def deliver(broker):
     """Start delivering."""
@@ -88,6 +33,12 @@ def subscriber(receiver):
     return {"successUri": f"{receiver.url}/good", "failedUri": f"{receiver.url}/bad?x=1"}
 
 
+async def told(receiver):
+    """Return what the receiver is told next."""
+    received = await receiver.next()
+    return received.path, received.headers, json.loads(received.body)
+
+
 async def outbox_is_empty(broker):
     """Wait until nothing is owed, however often the store has to be asked."""
     async with asyncio.timeout(10):
@@ -99,7 +50,7 @@ async def test_results_go_to_the_success_uri(broker, receiver, deliver, hands, s
     deliver()
     job = await submit(subscriber=subscriber(receiver))
     await hands.succeed({"x": 1})
-    path, headers, body = await receiver.next()
+    path, headers, body = await told(receiver)
     assert (path, body) == ("/good", {"result": {"x": 1}})
     assert headers["content-type"] == "application/json"
     assert headers["crossdock-event"] == "succeeded"
@@ -113,13 +64,13 @@ async def test_the_status_goes_to_the_failed_uri(receiver, deliver, http, hands,
     deliver()
     first = await submit(subscriber=subscriber(receiver))
     await hands.fail("boom", "it broke")
-    path, headers, body = await receiver.next()
+    path, headers, body = await told(receiver)
     assert (path, body["jobID"], body["status"], body["message"]) == ("/bad?x=1", first, "failed", "it broke")
     assert body["links"][0]["href"] == f"http://example.org/jobs/{first}"
     assert headers["crossdock-event"] == "failed"
     second = await submit(subscriber=subscriber(receiver))
     await http.delete(f"/jobs/{second}")
-    _, _, body = await receiver.next()
+    _, _, body = await told(receiver)
     assert (body["jobID"], body["status"]) == (second, "dismissed")
 
 
@@ -129,7 +80,7 @@ async def test_who_did_not_subscribe_to_it_hears_nothing(broker, receiver, deliv
     await hands.succeed(1)
     await submit(subscriber={"successUri": f"{receiver.url}/good"})
     await hands.succeed(2)
-    assert (await receiver.next())[2] == {"result": 2}
+    assert (await told(receiver))[2] == {"result": 2}
     await outbox_is_empty(broker)
     assert receiver.requests.empty()
 
@@ -138,7 +89,7 @@ async def test_the_status_goes_to_the_in_progress_uri_when_it_begins(receiver, d
     deliver()
     job = await submit(subscriber={"inProgressUri": f"{receiver.url}/begun"})
     lease = await hands.take()
-    path, headers, body = await receiver.next()
+    path, headers, body = await told(receiver)
     assert (path, body["jobID"], body["status"]) == ("/begun", job, "running")
     assert headers["crossdock-event"] == "leased"
     await hands.succeed(1, lease)
@@ -146,18 +97,18 @@ async def test_the_status_goes_to_the_in_progress_uri_when_it_begins(receiver, d
 
 
 async def test_a_receiver_that_fails_first_is_asked_again_with_the_same_id(broker, receiver, deliver, hands, submit):
-    receiver.answers = [500, 302, 404]
+    receiver.answers = {"/good": [500, 302, 404]}
     deliver()
     await submit(subscriber=subscriber(receiver))
     await hands.succeed(1)
-    told = [await receiver.next() for _ in range(4)]
-    assert len({headers["crossdock-notification"] for _, headers, _ in told}) == 1
-    assert {path for path, _, _ in told} == {"/good"}
+    attempts = [await receiver.next() for _ in range(4)]
+    assert len({each.headers["crossdock-notification"] for each in attempts}) == 1
+    assert {each.path for each in attempts} == {"/good"}
     await outbox_is_empty(broker)
 
 
 async def test_trying_ends(broker, receiver, deliver, hands, submit):
-    receiver.answers = [500] * 10
+    receiver.answers = {"/good": [500] * 10}
     deliver()
     await submit(subscriber=subscriber(receiver))
     await hands.succeed(1)
@@ -169,15 +120,15 @@ async def test_trying_ends(broker, receiver, deliver, hands, submit):
 
 async def test_a_receiver_that_hangs_delays_nobody_else(receivers, deliver, hands, submit):
     slow, quick = await receivers(), await receivers()
-    slow.hang = asyncio.Event()
+    slow.hang = {"/good": asyncio.Event()}
     deliver()
     for _ in range(10):
         await submit(subscriber=subscriber(slow))
         await hands.succeed(1)
     await submit(subscriber=subscriber(quick))
     await hands.succeed(2)
-    assert (await quick.next())[2] == {"result": 2}
-    slow.hang.set()
+    assert (await told(quick))[2] == {"result": 2}
+    slow.hang["/good"].set()
     for _ in range(10):
         await slow.next()
 
@@ -187,14 +138,14 @@ async def test_what_was_owed_before_is_delivered_after_a_restart_of_the_delivere
     await hands.succeed(1)
     assert receiver.requests.empty()
     deliver()
-    assert (await receiver.next())[2] == {"result": 1}
+    assert (await told(receiver))[2] == {"result": 1}
 
 
 async def test_large_results_are_streamed_to_it(receiver, deliver, hands, submit):
     deliver()
     await submit(subscriber=subscriber(receiver))
     await hands.succeed("x" * 1_000_000)
-    assert (await receiver.next())[2] == {"result": "x" * 1_000_000}
+    assert (await told(receiver))[2] == {"result": "x" * 1_000_000}
 
 
 async def test_private_addresses_are_not_asked(broker, receiver, deliver, hands, submit):

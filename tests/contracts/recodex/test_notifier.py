@@ -33,54 +33,10 @@ class Clock:
     monotonic = staticmethod(time.monotonic)
 
 
-class Application:
-    """Keeps what it is sent. ``answers`` are the statuses it gives first, by path; then it gives 200."""
-
-    def __init__(self):
-        self.answers = {}
-        self.requests = asyncio.Queue()
-        self.hang = {}
-        self.under_way = self.most = 0
-
-    async def serve(self, reader, writer):
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode()
-                method, path, _ = head.split(" ", 2)
-                headers = dict(line.split(": ", 1) for line in head.splitlines()[1:] if ": " in line)
-                headers = {name.lower(): value for name, value in headers.items()}
-                body = await reader.readexactly(int(headers.get("content-length", 0)))
-                self.under_way += 1
-                self.most = max(self.most, self.under_way)
-                await self.requests.put((method, path, headers, body))
-                if path in self.hang:
-                    await self.hang[path].wait()
-                self.under_way -= 1
-                answers = self.answers.get(path)
-                status = answers.pop(0) if answers else 200
-                writer.write(b"HTTP/1.1 %d X\r\ncontent-length: 4\r\nlocation: /elsewhere\r\n\r\nbody" % status)
-        writer.close()
-
-    async def next(self):
-        return await asyncio.wait_for(self.requests.get(), 20)
-
-    async def path(self):
-        return (await self.next())[1]
-
-
 @pytest.fixture
-async def applications():
+def applications(receivers):
     """Start web servers."""
-    async with contextlib.AsyncExitStack() as stack:
-
-        async def start():
-            application = Application()
-            server = await asyncio.start_server(application.serve, "127.0.0.1", 0)
-            stack.callback(server.close)
-            application.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-            return application
-
-        yield start
+    return receivers
 
 
 @pytest.fixture
