@@ -11,6 +11,7 @@ from crossdock.protocols.jsonbus.client import calls
 from crossdock.protocols.jsonbus.client.calls import LARGEST, Reply
 from crossdock.protocols.jsonbus.client.conversation import Conversation
 from crossdock.protocols.jsonbus.client.fetching import Fetcher
+from crossdock.protocols.jsonbus.client.quiet import keep_quiet
 from crossdock.protocols.jsonbus.messages import Notification
 
 
@@ -69,6 +70,7 @@ class AsyncJsonbusClient(AsyncClosing):
         with extra("jsonbus", "json-bus needs"):
             from crossdock.protocols.jsonbus.connection import Connection
             from crossdock.protocols.jsonbus.link import ConnectionOptions
+        keep_quiet()
         bus = Connection(ConnectionOptions(url=self.address.url, ca=self.address.ca, name=self.client_id))
         conversation = Conversation(bus, self.client_id, self.address.key)
         await bus.start()
