@@ -31,9 +31,10 @@ LIMIT = 60.0
 class Place:
     """A broker that can be away, and be started anew, and the workers over it."""
 
-    def __init__(self, artifacts: Artifacts, app: App) -> None:
+    def __init__(self, artifacts: Artifacts, app: App, reference: str = SAMPLE) -> None:
         self.artifacts = artifacts
         self.app = app
+        self.reference = reference
         self.store: Store = MemoryStore()
         self.broker = self._new()
         self.away = False
@@ -64,7 +65,7 @@ class Place:
             capabilities=Capabilities(values={"kind": tuple(kinds)}),
             local=local,
         )
-        self.runner = FunctionRunner(self.app, SAMPLE, processes=slots, artifacts=self.artifacts)
+        self.runner = FunctionRunner(self.app, self.reference, processes=slots, artifacts=self.artifacts)
         worker = Worker(Line(self), self.artifacts, {"function": self.runner}, kinds, info)
         task = asyncio.create_task(worker.run())
         try:
@@ -373,3 +374,67 @@ async def test_a_payload_that_is_gone_is_an_error_of_ours(place: Place, tmp_path
     async with place.worker():
         ended = await place.end(job)
     assert (ended.state, ended.code) == (State.FAILED, "not_found")
+
+
+# What runners wait for
+
+
+class Listener:
+    """A runner that wants to know what became of what it returned."""
+
+    def __init__(self, outcomes: Sequence[Outcome] = ()) -> None:
+        self.heard: list[bool] = []
+        self.outcomes = list(outcomes)
+        self.hold: asyncio.Event | None = None
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def run(self, lease: Any, attempt: Any) -> Outcome:
+        attempt.when_reported(self.heard.append)
+        if self.hold is not None:
+            await self.hold.wait()
+        if lease.members is not None:
+            for index in lease.members.indexes:
+                attempt.when_reported(self.heard.append)
+                await attempt.member(MemberOutcome(index=index, outcome=Outcome(kind=OutcomeKind.SUCCEEDED, result=b"1")))
+        return self.outcomes.pop(0) if self.outcomes else Outcome(kind=OutcomeKind.SUCCEEDED, result=b"1")
+
+
+@asynccontextmanager
+async def listening(place: Place, listener: Listener) -> AsyncIterator[Worker]:
+    """Run a worker with a listener for a runner."""
+    kinds = place.app.kinds()
+    info = WorkerInfo(id=f"{LOCAL}listener", capabilities=Capabilities(values={"kind": tuple(kinds)}), local=True)
+    worker = Worker(Line(place), place.artifacts, {"function": listener}, kinds, info)
+    task = asyncio.create_task(worker.run())
+    yield worker
+    worker.release()
+    async with asyncio.timeout(LIMIT):
+        await task
+
+
+async def test_a_runner_hears_that_its_outcome_is_on_disk(place: Place) -> None:
+    listener = Listener([Outcome(kind=OutcomeKind.FAILED)])
+    async with listening(place, listener):
+        await place.end(await place.submit("echo", {"value": 1}))
+    assert listener.heard == [True]
+
+
+async def test_a_runner_hears_of_members_as_they_are_reported(place: Place) -> None:
+    listener = Listener()
+    async with listening(place, listener):
+        await place.end(await place.submit("echo", {"value": 1}, array=ArraySpec(count=5, name="value")))
+    assert listener.heard.count(True) >= 5
+    assert False not in listener.heard
+
+
+async def test_a_runner_that_is_killed_hears_that_nobody_took_note(place: Place) -> None:
+    listener = Listener()
+    listener.hold = asyncio.Event()
+    async with listening(place, listener) as worker:
+        job = await place.submit("echo", {"value": 1})
+        await place.logged(job, "leased")
+        worker.release()
+    assert listener.heard == [False]

@@ -121,6 +121,8 @@ class Holding:
         await self._send_notes()
         try:
             await self._send_members()
+            if self.killed:  # what is reported is not what the runner returned
+                self.over()
             if self._members_left != 0:
                 await self._report(outcome)
         except CrossdockError as error:
