@@ -81,7 +81,7 @@ async def test_clients_leave_out_what_is_made(place: Place, payload: object, com
 
 async def test_an_array_whose_template_has_not_what_is_needed_is_refused(place: Place) -> None:
     with pytest.raises(
-        CrossdockError, match="'image' comes of 'loader', which gets the template of an array: .*url is missing"
+        CrossdockError, match=r"'image' comes of 'loader', which gets the template of an array: .*url is missing"
     ):
         await place.submit("thumbnail", {}, array=ArraySpec(count=2, name="url", table=b'[{"url": "a"}, {"url": "b"}]'))
 
