@@ -31,7 +31,7 @@ class Connection:
         self._subscriptions: list[Subscription] = []
         self._consuming = Link(options, "consumes", Declarations(), self._attach, self._ready)
         self._publishing = Link(options, "publishes", Declarations(), _nothing, self._ready)
-        self._publisher = Publisher(self._publishing, options.patience)
+        self._publisher = Publisher(self._publishing, options.patience, self._renew)
         self._catching_up: asyncio.Task[None] | None = None
 
     @property
@@ -107,7 +107,12 @@ class Connection:
 
     async def _attach(self, wire: Wire) -> None:
         for subscription in list(self._subscriptions):
-            await subscription.attach(wire)
+            await subscription.attach(wire, starting=self._consuming.session.starting)
+
+    def _renew(self) -> None:
+        self._consuming.declarations.forget()
+        for subscription in self._subscriptions:
+            subscription.renew()
 
     async def _catch_up(self) -> None:
         """Declare what came to be required while there is a connection; the other link does it before it publishes."""

@@ -13,7 +13,7 @@ from aiormq.exceptions import AMQPError, ChannelNotFoundEntity
 from crossdock.core.errors import CrossdockError
 from crossdock.protocols.jsonbus.bus import Receive
 from crossdock.protocols.jsonbus.complaints import explain
-from crossdock.protocols.jsonbus.declaring import PATIENCE, NotDeclared
+from crossdock.protocols.jsonbus.declaring import PATIENCE
 from crossdock.protocols.jsonbus.link import Link
 from crossdock.protocols.jsonbus.settling import Incoming, Settling
 
@@ -21,8 +21,14 @@ _log: Final[Any] = structlog.get_logger("crossdock.jsonbus")
 _AGAIN: Final = 0.25
 _AGAIN_MOST: Final = 15.0
 """Seconds until a subscription that failed is tried again, at first and at most."""
+_FAILURES: Final = (AMQPError, RuntimeError, OSError, CrossdockError)
+"""What the library raises; a TimeoutError is an OSError."""
+_ANSWER: Final = 4.0
+"""Seconds until RabbitMQ has to answer about a consumer: one of a quorum queue that elects its leader never does."""
 _EXACT: Final = 16
 """The largest limit that is met exactly."""
+_CHECK: Final = 30.0
+"""Seconds between two questions whether anybody consumes a queue that was deleted behind our back."""
 _LOOK: Final = 0.1
 """Seconds from a settlement until we look whether the limit allows more."""
 
@@ -56,6 +62,9 @@ class Subscription:
         self._last = 0
         self._closed = False
         self._looking = False
+        self._doubt = False
+        """Whether RabbitMQ is to be asked if anybody consumes the queue."""
+        self._renew = False
         self._pause = _AGAIN
         self._changed = asyncio.Event()
         self._lock = asyncio.Lock()
@@ -71,23 +80,32 @@ class Subscription:
         self._limit = prefetch
         self.look()
 
+    def renew(self) -> None:
+        """Subscribe anew: somebody else declared the queue again, and then RabbitMQ tells nobody that the old one is gone."""
+        self._renew = True
+        self.look()
+
     def look(self) -> None:
         """Look soon whether the consumer is as it should be."""
         self._changed.set()
         if self._task is None and not self._closed:
             self._task = asyncio.create_task(self._tend())
 
-    async def attach(self, connection: Connection) -> None:
-        """Subscribe on a new connection. Raises what the library raises."""
-        async with self._lock:
-            await self._adjust(connection)
+    async def attach(self, connection: Connection, *, starting: bool) -> None:
+        """Subscribe on a new connection. When starting it raises what the library raises, else it goes on trying."""
+        await self._stop_tending()  # it may wait for an answer on the former connection
+        try:
+            async with self._lock:
+                await self._adjust(connection)
+        except _FAILURES as error:
+            if starting or connection.is_closed:
+                raise
+            self._fail(error)
 
     async def close(self) -> None:
         """Take nothing more."""
         self._closed = True
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._stop_tending()
         async with self._lock:
             if self._channel is not None and self._tag is not None:
                 with suppress(AMQPError, RuntimeError, OSError, TimeoutError):
@@ -95,9 +113,19 @@ class Subscription:
             self._tag = None
         await self._leave()
 
+    async def _stop_tending(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
     async def _tend(self) -> None:
         while True:
-            await self._changed.wait()
+            try:
+                async with asyncio.timeout(_CHECK):
+                    await self._changed.wait()
+            except TimeoutError:
+                self._doubt = True
             self._changed.clear()
             if not self._link.session.usable:
                 continue  # the link attaches us
@@ -105,15 +133,19 @@ class Subscription:
                 async with self._lock:
                     await self._adjust(self._link.connection)
                 self._pause = _AGAIN
-            except (AMQPError, RuntimeError, OSError, NotDeclared, CrossdockError, TimeoutError) as error:
+            except _FAILURES as error:
                 self._fail(error)
 
     def _fail(self, error: Exception) -> None:
+        # A channel that waits for an answer is no good for other questions.
+        channel, self._channel = self._channel, None
+        if channel is not None and not channel.is_closed:
+            self._leaving = asyncio.create_task(_drop(channel))
         if isinstance(error, ChannelNotFoundEntity):
             self._link.declarations.forget()
         complaint = explain(error, self._link.broker, self._link.declarations.parts, "").error
         _log.warning("cannot consume", queue=self.queue, why=complaint.message, again=self._pause)
-        asyncio.get_running_loop().call_later(self._pause, self._changed.set)
+        asyncio.get_running_loop().call_later(self._pause, self._look_again)
         self._pause = min(_AGAIN_MOST, 2 * self._pause)
 
     async def _adjust(self, connection: Connection) -> None:
@@ -121,8 +153,13 @@ class Subscription:
         channel = await self._own_channel(connection)
         keep = self._link.declarations.auto_delete(self.queue)
         limit = max(self._limit, int(keep))
-        if self._fits(limit):
+        if self._doubt and self._tag is not None:
+            answer = await channel.queue_declare(self.queue, passive=True, timeout=_ANSWER)
+            self._renew = self._renew or not answer.consumer_count
+        self._doubt = False
+        if not self._renew and self._fits(limit):
             return
+        self._renew = False
         before, self._tag = self._tag, None
         if before is not None and not keep:
             await channel.basic_cancel(before, timeout=PATIENCE)
@@ -166,7 +203,7 @@ class Subscription:
         self._former, self._quota = self._last, quota
         await channel.basic_qos(prefetch_count=quota, timeout=PATIENCE)
         answer = await channel.basic_consume(
-            self.queue, self._receiver(channel), no_ack=not self._acknowledge, timeout=PATIENCE
+            self.queue, self._receiver(channel), no_ack=not self._acknowledge, timeout=_ANSWER
         )
         self._tag = answer.consumer_tag
 
@@ -195,8 +232,7 @@ class Subscription:
         self._channel = None
         if self._settling is not None:
             await self._settling.flushed()
-        with suppress(AMQPError, RuntimeError, OSError, TimeoutError):
-            await channel.close()
+        await _drop(channel)
 
     def _cancelled(self, _frame: object) -> None:
         """Take the fact that RabbitMQ ended the consumer: the queue was deleted."""
@@ -213,3 +249,8 @@ class Subscription:
     def _channel_closed(self, _closing: object) -> None:
         if not self._closed:
             self.look()
+
+
+async def _drop(channel: Channel) -> None:
+    with suppress(*_FAILURES):
+        await channel.close(timeout=_ANSWER)

@@ -1,6 +1,7 @@
 """Publishes letters over one channel with confirms, many at once."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final, cast
 
@@ -32,10 +33,12 @@ class Publisher:
     Args:
         link: the connection.
         patience: seconds within which RabbitMQ has to confirm a letter, and to unblock us.
+        vanished: is told when an exchange was gone, and with it maybe queues.
     """
 
-    def __init__(self, link: Link, patience: float) -> None:
+    def __init__(self, link: Link, patience: float, vanished: Callable[[], None]) -> None:
         self._link = link
+        self._vanished = vanished
         self._patience = patience
         self._channel: Channel | None = None
         self._opening = asyncio.Lock()
@@ -54,6 +57,7 @@ class Publisher:
             if not await self._published(letter):
                 # The exchange was gone: RabbitMQ deletes the PHP library's one with its last binding.
                 self._link.declarations.forget()
+                self._vanished()
                 if not await self._published(letter):
                     raise Unroutable(f"the exchange {letter.exchange} is gone")
         finally:
