@@ -97,7 +97,7 @@ class WorkerSession:
         found = [held for held in self._held.values() if not held.claimed][:limit]
         for held in found:
             held.claimed = True
-        return [self._lease(held) for held in found]
+        return [_lease(held) for held in found]
 
     def alive(self, tokens: Sequence[int]) -> tuple[int, ...]:
         """Return those tokens that are still leases."""
@@ -186,16 +186,6 @@ class WorkerSession:
         held = _Held(self._tokens, job, delivery, now, waits, work, refusal)
         self._held[held.token] = self._by_id[job.id] = held
 
-    def _lease(self, held: _Held) -> Lease:
-        return Lease(
-            job=number_of(held.job),
-            token=held.token,
-            attempt=held.job.attempt or 1,
-            kind=held.work.kind,
-            payload=held.work.payload,
-            length=LEASE_LENGTH,
-        )
-
     def _give_back(self, held: _Held) -> None:
         self._drop(held)
         if not held.acknowledged:
@@ -204,6 +194,17 @@ class WorkerSession:
     def _drop(self, held: _Held) -> None:
         del self._held[held.token]
         del self._by_id[held.job.id]
+
+
+def _lease(held: _Held) -> Lease:
+    return Lease(
+        job=number_of(held.job),
+        token=held.token,
+        attempt=held.job.attempt or 1,
+        kind=held.work.kind,
+        payload=held.work.payload,
+        length=LEASE_LENGTH,
+    )
 
 
 def _newer(job: Job, than: Job) -> bool:
