@@ -71,8 +71,13 @@ TRANSCRIPTS = {
         + d
         c: mine {"cacheKey": "k"}
         d: yours {"cacheKey": "k"}
+        d: yours {"cacheKey": "k"}
+        kill
+        d: yours {"cacheKey": "k"}
         ! ok 7
         > c mine success 7
+        > d yours success 7
+        d: yours {"cacheKey": "k"}
         > d yours success 7
     """,
     "sharing takes the same key and the same question": """

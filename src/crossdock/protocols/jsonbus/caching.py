@@ -10,8 +10,6 @@ A record counts as long as its job runs, and for the cache period after its end.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from enum import StrEnum
 from typing import Final
 
@@ -33,6 +31,7 @@ _LONGEST: Final = 7 * 86400.0
 _MARGIN: Final = 3600.0
 """Seconds that a job is kept longer than its answer counts, so that none is deleted while it is being looked up."""
 _TENANT: Final = 200
+_USUAL: Final = "-"
 
 
 class Placed(StrEnum):
@@ -57,7 +56,7 @@ class Cache:
     def __init__(self, broker: Broker, keep: float) -> None:
         self._broker = broker
         self._keep = keep
-        self._turns: dict[str, deque[asyncio.Future[None]]] = {}
+        self._turns = Turns()
 
     async def place(self, offer: Offer) -> Placed:
         """Make a job of a request, or owe its asker the answer of a job that is there; all on disk on return.
@@ -65,26 +64,30 @@ class Cache:
         Raises:
             CrossdockError: as for ``Intake.submit``. After ``unavailable`` it can be called again.
         """
-        async with self._turn(offer.asker.identity):
-            known, step = await self._look(_REQUESTS, offer.asker.identity, offer)
+        key = offer.asker.identity
+        async with self._turns.of(key):
+            known, step = await self._look(_REQUESTS, key, offer)
             if known is None and offer.shared:
-                async with self._turn(_shared_key(offer)):
-                    return await self._place_shared(offer)
+                return await self._place_shared(key, offer)
             if known is None or step is Step.RUN:
-                await self._submit(offer)
+                await self._submit(key, offer)
                 return Placed.NEW if known is None else Placed.TRIED_AGAIN
             if step is Step.CONFLICT:
                 return Placed.CONFLICT
-            await self._join(offer, known, step)
+            elsewhere = known.address != _address(offer.asker)
+            if elsewhere or step is Step.REPEAT:
+                await self._join(key, offer, known.job, remember=elsewhere)
             return Placed.AGAIN if step is Step.REPEAT else Placed.WAITING
 
-    async def _place_shared(self, offer: Offer) -> Placed:
-        known, step = await self._look(_SHARED, _shared_key(offer), offer)
-        if known is None or step is Step.RUN:
-            await self._submit(offer)
-            return Placed.NEW
-        await self._join(offer, known, Step.REPEAT)
-        return Placed.SHARED
+    async def _place_shared(self, key: str, offer: Offer) -> Placed:
+        shared = _shared_key(offer)
+        async with self._turns.of(shared):
+            known, step = await self._look(_SHARED, shared, offer)
+            if known is None or step is Step.RUN:
+                await self._submit(key, offer)
+                return Placed.NEW
+            await self._join(key, offer, known.job, remember=True)
+            return Placed.SHARED
 
     async def _look(self, space: str, key: str, offer: Offer) -> tuple[Known | None, Step]:
         """Return what is known under a key, if it still counts, and what to do about it."""
@@ -113,14 +116,15 @@ class Cache:
         parents = [await self._job(parent) for parent in job.after]
         return any([parent is not None and await self._is_accident(parent) for parent in parents])
 
-    async def _submit(self, offer: Offer) -> None:
+    async def _submit(self, key: str, offer: Offer) -> None:
         """Make a job of a request; what is remembered of it is in the same transaction."""
         kind = self._broker.kinds.get(offer.kind)
         keep = self._keep + _MARGIN
         expires = self._expires()
-        records = [Record(_REQUESTS, offer.asker.identity, _known_text(_JOB, offer), expires)]
+        text = _known_text(_JOB, offer)
+        records = [Record(_REQUESTS, key, text, expires)]
         if offer.shared:
-            records.append(Record(_SHARED, _shared_key(offer), _known_text(_JOB, offer), expires))
+            records.append(Record(_SHARED, _shared_key(offer), text, expires))
         await self._broker.intake.submit(
             Submit(
                 kind=offer.kind,
@@ -132,49 +136,63 @@ class Cache:
             )
         )
 
-    async def _join(self, offer: Offer, known: Known, step: Step) -> None:
-        """Owe the asker the answer of a job that is there, unless it is owed already.
+    async def _join(self, key: str, offer: Offer, job: int, *, remember: bool) -> None:
+        """Owe the asker the answer of a job that is there.
 
         What is owed comes before what is remembered: a crash between the two sends it twice, not never.
         """
-        elsewhere = known.address != _address(offer.asker)
-        if elsewhere or step is Step.REPEAT:
-            await self._broker.outbox.demand(known.job, CHANNEL, offer.asker.text)
-        text = _known_text(b"%d" % known.job, offer)
-        if elsewhere:
-            await self._broker.records.put([Record(_REQUESTS, offer.asker.identity, text, self._expires())])
+        await self._broker.outbox.demand(job, CHANNEL, offer.asker.text)
+        if remember:
+            text = _known_text(b"%d" % job, offer)
+            await self._broker.records.put([Record(_REQUESTS, key, text, self._expires())])
 
     def _expires(self) -> float:
         return self._broker.clock.wall() + self._keep + _LONGEST
 
-    @asynccontextmanager
-    async def _turn(self, key: str) -> AsyncGenerator[None]:
-        """Let others with the same key wait."""
-        others = self._turns.get(key)
-        if others is None:
-            others = self._turns[key] = deque()
-        else:
-            mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            others.append(mine)
-            try:
-                await mine
-            except asyncio.CancelledError:
-                if not mine.cancelled():  # it had become its turn
-                    self._pass_turn(key)
-                raise
-        try:
-            yield
-        finally:
-            self._pass_turn(key)
 
-    def _pass_turn(self, key: str) -> None:
-        others = self._turns[key]
+class Turns:
+    """Lets one at a time go on under each key, in the order they came."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+
+    def of(self, key: str) -> "Turn":
+        """Return the turn of somebody under a key."""
+        return Turn(self._waiting, key)
+
+
+class Turn:
+    """Somebody's turn, as an asynchronous context; a generator for it would cost more than all the rest."""
+
+    def __init__(self, waiting: dict[str, deque[asyncio.Future[None]]], key: str) -> None:
+        self._waiting = waiting
+        self._key = key
+
+    async def __aenter__(self) -> None:
+        others = self._waiting.get(self._key)
+        if others is None:
+            self._waiting[self._key] = deque()
+            return
+        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        others.append(mine)
+        try:
+            await mine
+        except asyncio.CancelledError:
+            if not mine.cancelled():  # it had become its turn
+                self._pass()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._pass()
+
+    def _pass(self) -> None:
+        others = self._waiting[self._key]
         while others:
             following = others.popleft()
             if not following.done():
                 following.set_result(None)
                 return
-        del self._turns[key]
+        del self._waiting[self._key]
 
 
 async def current(records: Records, asker: Asker) -> int | None:
@@ -202,7 +220,8 @@ def _shared_key(offer: Offer) -> str:
 
 
 def _address(asker: Asker) -> str:
-    return digest(asker.text)[:16]
+    """Return what tells the queues apart that one client wants its answer in."""
+    return digest(asker.reply) if asker.reply else _USUAL
 
 
 def _known_text(job: bytes, offer: Offer) -> bytes:

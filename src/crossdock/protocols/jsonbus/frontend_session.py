@@ -71,7 +71,7 @@ class Burial(Struct, frozen=True, gc=False):
 
 
 class Known(Struct, frozen=True, gc=False):
-    """What is remembered of a request: its job, its content, and where the answer goes, as a digest."""
+    """What is remembered of a request: its job, its content, and a word that stands for where the answer goes."""
 
     job: int
     content: str
