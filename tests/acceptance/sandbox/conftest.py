@@ -9,7 +9,9 @@ import pytest
 
 from acceptance.sandbox.scene import Scene
 from crossdock.core.errors import CrossdockError
+from crossdock.runners.program.sandbox import machine
 from crossdock.runners.program.sandbox.boxes import Boxes
+from crossdock.runners.program.sandbox.native import CannotBuild
 from crossdock.runners.program.sandbox.spec import Tier
 
 Open = Callable[..., Awaitable[Boxes]]
@@ -25,11 +27,16 @@ def scene() -> Iterator[Scene]:
 
 
 @pytest.fixture
-async def open_boxes(tmp_path: Path) -> AsyncIterator[Open]:
-    """A function that starts boxes of exactly one tier; the test is skipped where that does not work."""
+async def open_boxes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Open]:
+    """A function that starts boxes of exactly one tier; the test is skipped where that does not work.
+
+    Without a ``compiler`` they are what a machine has that cannot build their first process.
+    """
     opened: list[Boxes] = []
 
-    async def begin(tier: Tier, **options: Any) -> Boxes:
+    async def begin(tier: Tier, *, compiler: bool = True, **options: Any) -> Boxes:
+        if not compiler:
+            monkeypatch.setattr(machine, "init_program", _no_compiler)
         boxes = Boxes(tmp_path / f"state{len(opened)}", minimum=tier, best=tier, **options)
         try:
             await boxes.start()
@@ -41,3 +48,7 @@ async def open_boxes(tmp_path: Path) -> AsyncIterator[Open]:
     yield begin
     for boxes in opened:
         await boxes.stop()
+
+
+def _no_compiler() -> Path:
+    raise CannotBuild("no C compiler")

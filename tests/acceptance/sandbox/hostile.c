@@ -186,8 +186,12 @@ static void inodes(void) {
     for (int n = 0; n < 3000; n++) { snprintf(path, sizeof path, "empty%d", n); close(open(path, O_CREAT | O_WRONLY, 0600)); }
 }
 static void tmp_inodes(void) {
-    char path[100];
-    for (int n = 0; n < 100000; n++) { snprintf(path, sizeof path, "/tmp/%s%d", token, n); close(open(path, O_CREAT | O_WRONLY, 0600)); }
+    char path[300];
+    const char *place = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
+    for (int n = 0; n < 100000; n++) {
+        snprintf(path, sizeof path, "%s/%s%d", place, token, n);
+        close(open(path, O_CREAT | O_WRONLY, 0600));
+    }
     nap(1);
 }
 static void deep(void) {

@@ -12,10 +12,8 @@ import msgspec
 import pytest
 
 from acceptance.sandbox.conftest import Open
-from crossdock.runners.program.sandbox import machine
 from crossdock.runners.program.sandbox.boxes import Boxes
 from crossdock.runners.program.sandbox.cgroups import PREFIX, NoCgroups, find_cgroups
-from crossdock.runners.program.sandbox.native import CannotBuild
 from crossdock.runners.program.sandbox.slots import claim_slots
 from crossdock.runners.program.sandbox.spec import Bind, Limits, Program, SandboxError, Tier, Verdict
 from crossdock.runners.program.sandbox.tiers import try_tiers
@@ -148,13 +146,9 @@ async def test_a_nul_begins_no_other_word(tier: Tier, asked: dict[str, Any], ope
 
 @pytest.mark.parametrize("tier", MOUNTING)
 async def test_without_a_compiler_boxes_work_and_say_what_they_cannot_tell(
-    tier: Tier, open_boxes: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tier: Tier, open_boxes: Open, tmp_path: Path
 ) -> None:
-    def no_compiler() -> Path:
-        raise CannotBuild("no C compiler")
-
-    monkeypatch.setattr(machine, "init_program", no_compiler)
-    boxes = await open_boxes(tier)
+    boxes = await open_boxes(tier, compiler=False)
     assert any("no C compiler" in sentence for sentence in boxes.guarantees)
     verdict, out, _ = await run(boxes, tmp_path / "job", "/bin/sh", "-c", "echo out; exit 139")
     assert (verdict.exit_code, out) == (139, "out\n")

@@ -47,6 +47,17 @@ def test_the_first_process_is_built_once(cache: Path, monkeypatch: pytest.Monkey
     assert list(cache.iterdir()) == [built]
 
 
+def test_the_first_process_is_another_when_any_of_its_source_is(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    try:
+        built = native.init_program()
+    except native.CannotBuild as error:
+        pytest.skip(str(error))
+    changed = cache.parent / "confine.h"
+    changed.write_text("/* changed */")
+    monkeypatch.setattr(native, "_SOURCES", (*native._SOURCES, changed))
+    assert native.init_program() != built
+
+
 def test_without_a_compiler_it_says_what_to_install(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(cache))
     with pytest.raises(native.CannotBuild, match="apt-get install gcc"):

@@ -9,7 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-_SOURCE: Final = Path(__file__).with_name("init.c")
+_SOURCES: Final = tuple(Path(__file__).with_name(name) for name in ("init.c", "confine.c", "confine.h"))
+_COMPILED: Final = [str(source) for source in _SOURCES if source.suffix == ".c"]
 _FLAGS: Final = (("-static",), ())
 """Static first: a dynamic program needs libraries inside the box."""
 _BUILD_SECONDS: Final = 60.0
@@ -25,7 +26,7 @@ def init_program() -> Path:
     Raises:
         CannotBuild: no compiler, a compiler that fails, or no place to keep what it makes.
     """
-    text = _SOURCE.read_bytes()
+    text = b"".join(source.read_bytes() for source in _SOURCES)
     name = f"init-{platform.machine()}-{hashlib.sha256(text).hexdigest()[:16]}"
     try:
         place = cache_folder()
@@ -66,7 +67,7 @@ def _build(built: Path) -> None:
     with tempfile.TemporaryDirectory(dir=built.parent) as folder:
         for flags in _FLAGS:
             made = Path(folder) / "init"
-            command = [compiler, "-Os", *flags, "-o", str(made), str(_SOURCE)]
+            command = [compiler, "-Os", *flags, "-o", str(made), *_COMPILED]
             done = subprocess.run(command, capture_output=True, text=True, timeout=_BUILD_SECONDS, check=False)  # noqa: S603
             if done.returncode == 0:
                 made.chmod(0o755)

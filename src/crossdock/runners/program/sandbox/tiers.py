@@ -93,7 +93,7 @@ def _examined(tier: Tier, machine: Machine, slot: Slot) -> tuple[TierReport, Mea
 def _means(tier: Tier, machine: Machine) -> Means:
     guarantees = sentences(tier, machine)
     if tier > Tier.NAMESPACES:
-        return Means(tier, Staged(machine.landlock if tier == Tier.LANDLOCK else 0), None, guarantees)
+        return Means(tier, Staged(machine.landlock if tier == Tier.LANDLOCK else 0, machine.init), None, guarantees)
     starter = Bubblewrap(machine.bwrap or "bwrap", machine.init, machine.etc or Path("/etc"))
     return Means(tier, starter, machine.cgroups if tier == Tier.CGROUP else None, guarantees)
 
