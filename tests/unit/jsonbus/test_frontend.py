@@ -252,6 +252,28 @@ async def test_a_failure_of_the_job_itself_is_not_tried_again(node):
     assert len(await node.jobs()) == 1
 
 
+@pytest.mark.parametrize(("outcome", "again"), [(ERROR, True), (WRONG, False)])
+async def test_a_request_whose_need_failed_by_accident_is_tried_again(outcome, again):
+    kinds = {"download": Kind(name="download", policy=ONCE), "work": Kind(name="work", needs={"image": "download"})}
+    house = House(kinds)
+    await house.open()
+    await house.attach(slots=100)
+    node = Node(house)
+    await node.open()
+    node.send(request(), headers={"x-hops": 2})
+    await node.accepted()
+    need = await node.work(outcome)
+    assert await hops.read(house.broker.records, need.id) == 2
+    await node.settle()
+    assert (await node.answer())["data"] == {"code": "need_failed"}
+    node.send(request())
+    await node.accepted(2)
+    assert sum(job.kind == "download" for job in await node.jobs()) == 1 + again
+    assert again or (await node.answer())["data"] == {"code": "need_failed"}
+    await node.close()
+    await house.crash()
+
+
 async def test_a_cancelled_request_is_a_failure(node):
     node.send(request())
     await node.accepted()
