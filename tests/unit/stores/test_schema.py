@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from brokers import House
 from crossdock.core.errors import Code, CrossdockError
+from crossdock.core.log import whole
+from crossdock.core.requests import Note
 from crossdock.stores.sqlite.schema import MIGRATIONS, migrate
 from crossdock.stores.sqlite.store import SqliteStore
 
@@ -32,7 +35,7 @@ def schema(db: sqlite3.Connection) -> list[tuple[str, ...]]:
 def test_a_database_of_version_1_becomes_what_a_new_one_is(db: sqlite3.Connection) -> None:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as old:
         old.executescript(VERSION_1.read_text())
-        before = {table: old.execute(f"SELECT count(*) FROM {table}").fetchone() for table in ("jobs", "entries", "records")}
+        before = {table: old.execute(f"SELECT count(*) FROM {table}").fetchone() for table in ("jobs", "records")}
         migrate(old, PLACE)
         migrate(db, PLACE)
         assert schema(old) == schema(db)
@@ -48,8 +51,34 @@ async def test_jobs_of_version_1_are_read(tmp_path: Path) -> None:
     assert (boot.epoch, boot.last_job, boot.last_notification) == (4, 9, 2)
     assert (job.kind, job.payload, job.requirements, job.state) == ("echo", b'{"a": 1}', (("kind", "echo"),), "succeeded")
     assert (job.after, job.result) == ((7, 8), b"[1]")
-    assert [entry.event for entry in await store.entries(1, 0, 9)] == ["submitted", "leased", "succeeded"]
+    log = whole(job, await store.entries(1, 0, 9), 0, 9)
+    assert [entry.event for entry in log] == ["submitted", "leased", "succeeded"]
     await store.close()
+
+
+async def test_a_log_that_an_earlier_version_wrote_goes_on(tmp_path: Path) -> None:
+    """Until version 3 everything was written, also what the snapshot of a job tells by itself."""
+    house = House(reopen=lambda: SqliteStore(tmp_path / PLACE))
+    await house.open()
+    await house.attach()
+    running, ended, queued = [await house.submit() for _ in range(3)]
+    lease = await house.lease()
+    await house.report(await house.lease())
+    await house.crash()
+    wrote = {running: ("submitted", "leased"), ended: ("submitted", "leased", "succeeded"), queued: ("submitted",)}
+    with closing(sqlite3.connect(tmp_path / PLACE, isolation_level=None)) as old:
+        rows = [(job.id, *entry) for job, events in wrote.items() for entry in enumerate(events)]
+        old.executemany("INSERT INTO entries VALUES (?, ?, 1, ?, NULL)", rows)
+        old.execute("PRAGMA user_version = 3")
+    await house.open()
+    await house.attach(tokens=[lease.token], slots=2)
+    await house.broker.dispatch.note(lease.token, Note(log="half"))
+    await house.lease()
+    await house.calm()
+    assert await house.events(running) == ["submitted", "leased", "log"]
+    assert await house.events(ended) == ["submitted", "leased", "succeeded"]
+    assert await house.events(queued) == ["submitted", "leased"]
+    await house.crash()
 
 
 def test_migrating_twice_does_nothing(db: sqlite3.Connection) -> None:
