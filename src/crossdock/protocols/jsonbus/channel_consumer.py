@@ -91,7 +91,8 @@ class ChannelConsumer:
         self._tag = None
         self._settled()
         if self._leaving is not None:
-            await self._leaving
+            # Not awaited itself: the library cancels whoever waits for a channel whose connection goes.
+            await asyncio.wait([self._leaving])
 
     async def drop(self) -> None:
         """Close the channel; what is not settled comes again."""
