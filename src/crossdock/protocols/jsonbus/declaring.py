@@ -103,6 +103,16 @@ async def ask(connection: AbstractConnection, part: Exchange | Queue) -> bool:
     return True
 
 
+async def waiting(connection: AbstractConnection, queue: Queue) -> int:
+    """Return how many messages wait in a queue that is there."""
+    channel = await connection.channel(publisher_confirms=False, timeout=PATIENCE)
+    try:
+        answer = await channel.queue_declare(queue.name, passive=True, timeout=PATIENCE)
+        return answer.message_count or 0
+    finally:
+        await channel.close()
+
+
 async def _declare(channel: AbstractChannel, part: Part) -> None:
     if isinstance(part, Exchange):
         await channel.exchange_declare(
