@@ -69,7 +69,7 @@ class Link:
         restore: Restore,
         ready: Callable[[], None],
     ) -> None:
-        self.url = _url(options, purpose)
+        self.url = connection_url(options, purpose)
         self.declarations = declarations
         self.session = ConnectionSession(wait=False)
         self.open = asyncio.Event()
@@ -213,7 +213,12 @@ class Link:
             _log.info("RabbitMQ reads again", connection=self._purpose)
 
 
-def _url(options: ConnectionOptions, purpose: str) -> URL:
+def connection_url(options: ConnectionOptions, purpose: str) -> URL:
+    """Return an URL as the library takes it, with a port, heartbeats and a name.
+
+    Raises:
+        CrossdockError: ``invalid`` if it is none; the text never has the password.
+    """
     try:
         url = URL(options.url)
         port = url.port or (5671 if url.scheme == "amqps" else 5672)
