@@ -21,6 +21,7 @@ from crossdock.core.errors import Code, CrossdockError
 from crossdock.core.jobs import ArraySpec, Job, Lease, MemberOutcome, Outcome, OutcomeKind, Progress, Subscriber
 from crossdock.core.kinds import Kind
 from crossdock.core.lifecycle import TERMINAL
+from crossdock.core.needs import needed_jobs
 from crossdock.core.policy import Overrides
 from crossdock.core.requests import Note, Notification, Submit
 from crossdock.stores.memory import MemoryStore
@@ -36,7 +37,7 @@ moments = st.integers(0, 12)
 """Turns of the event loop until the plug is pulled."""
 submits = st.builds(
     Submit,
-    kind=st.just("work"),
+    kind=st.sampled_from(["work", "work", "work", "needy", "deep"]),
     payload=st.integers(0, 99).map(lambda number: b"%d" % number),
     priority=st.sampled_from([0, 0, 7]),
     tenant=st.sampled_from(["", "t"]),
@@ -76,7 +77,9 @@ class BrokerMachine(RuleBasedStateMachine):
         self.run(self._begin())
 
     async def _begin(self) -> None:
-        self.house = House({"work": Kind(name="work", policy=replace(STEADY, keep=1e9))}, self.reopen)
+        policy = replace(STEADY, keep=1e9)
+        needs = {"work": {}, "needy": {"x": "work"}, "deep": {"n": "needy", "x": "work", "y": "work"}}
+        self.house = House({name: Kind(name=name, policy=policy, needs=of) for name, of in needs.items()}, self.reopen)
         await self.house.open()
 
     def run(self, work: Any) -> Any:
@@ -111,22 +114,31 @@ class BrokerMachine(RuleBasedStateMachine):
         except CrossdockError as error:
             _expect(error, Code.CONFLICT)
             return multiple()
-        self._remember(request, answer.job, existing=answer.existing)
+        await self._remember(request, answer.job, existing=answer.existing)
         return answer.job.id
 
-    def _remember(self, request: Submit, job: Job, *, existing: bool) -> None:
+    async def _remember(self, request: Submit, job: Job, *, existing: bool) -> None:
         if request.key is not None:
             assert self.keys.setdefault((request.tenant, request.key), job.id) == job.id
         if not existing:
             assert job.id not in self.accepted
             self.accepted[job.id] = request
+            await self._remember_needs(request, job)
+
+    async def _remember_needs(self, request: Submit, job: Job) -> None:
+        """What a job needs is there as soon as the job is, and has its payload and its tenant."""
+        assert job.needs == tuple(self.house.kinds[job.kind].needs)
+        for needed in needed_jobs(job):
+            if needed not in self.accepted:
+                self.accepted[needed] = Submit(kind="", payload=request.payload, tenant=request.tenant)
+                await self._remember_needs(request, await self.house.job(needed))
 
     @rule(target=batches, requests=st.lists(submits, min_size=1, max_size=4, unique_by=id))
     def submit_batch(self, requests: list[Submit]) -> int:
         requests = [replace(request, key=None) for request in requests]
         batch, answers = self.run(self.house.broker.intake.submit_batch(requests))
         for request, answer in zip(requests, answers, strict=True):
-            self._remember(request, answer.job, existing=answer.existing)
+            self.run(self._remember(request, answer.job, existing=answer.existing))
         self.sizes[batch] = [answer.job.id for answer in answers]
         return batch
 
@@ -142,7 +154,7 @@ class BrokerMachine(RuleBasedStateMachine):
         if found is None:
             return multiple()
         if found.id not in self.accepted:
-            self._remember(request, found, existing=False)
+            self.run(self._remember(request, found, existing=False))
         return found.id
 
     @rule(job=jobs, mode=st.sampled_from(["cooperative", "hard"]))
@@ -162,6 +174,7 @@ class BrokerMachine(RuleBasedStateMachine):
             return multiple()
         assert new.retry_of == job
         self.accepted[new.id] = replace(self.accepted[job], key=None, payload=new.payload)
+        self.run(self._remember_needs(self.accepted[new.id], new))
         return new.id
 
     # What workers do
@@ -189,7 +202,18 @@ class BrokerMachine(RuleBasedStateMachine):
             assert lease.token > max(self.tokens, default=0)
             assert lease.job in self.accepted
             self.tokens.add(lease.token)
+            await self._inputs(lease)
         return leases
+
+    async def _inputs(self, lease: Lease) -> None:
+        """A job begins when what it comes after has succeeded, with the results of that."""
+        job = await self.house.job(lease.job)
+        assert lease.needs == job.needs
+        assert len(lease.inputs) == len(job.after)
+        for parent, text in zip(job.after, lease.inputs, strict=True):
+            before = await self.house.job(parent)
+            assert before.state.value == "succeeded"
+            assert text == (before.result or (b"null" if parent in needed_jobs(job) else None))
 
     @rule(target=leases, worker=workers)
     def overtake(self, worker: str) -> Any:
@@ -374,7 +398,7 @@ class BrokerMachine(RuleBasedStateMachine):
         for job_id in self.accepted:
             job = await self.house.job(job_id)
             assert job.terminal, job
-            assert self.told[job_id], f"nobody was told of {job}"
+            assert not job.notify or self.told[job_id], f"nobody was told of {job}"
 
 
 def _expect(error: CrossdockError, code: Code) -> None:
