@@ -28,6 +28,10 @@ class Journal(Protocol):
         """Commit soon; nobody waits for it."""
         ...
 
+    def hasten(self) -> None:
+        """Commit at once, although nobody waits for it."""
+        ...
+
     def durable(self) -> Awaitable[None]:
         """Return when everything that is in the group now is on disk.
 

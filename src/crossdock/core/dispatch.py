@@ -185,14 +185,20 @@ class BrokerDispatch:
 
     async def report(self, token: int, outcome: Outcome) -> Verdict:
         """End an attempt. The verdict is durable on return."""
-        if outcome.result is not None and is_large(outcome.result):
-            outcome = replace(outcome, result=await shelve(self._desk.artifacts, outcome.result))
-        if token in self._desk.leases.records:
-            verdict = self._end(token, outcome)
-        else:
-            verdict = await self._late(token, outcome)
+        verdict = await self._conclude(token, outcome)
         await self._desk.journal.durable()
         return verdict
+
+    async def report_soon(self, token: int, outcome: Outcome) -> Verdict:
+        """End an attempt of a worker that gets no answer. The verdict is written at once, but perhaps not yet on return."""
+        verdict = await self._conclude(token, outcome)
+        self._desk.journal.hasten()
+        return verdict
+
+    async def _conclude(self, token: int, outcome: Outcome) -> Verdict:
+        if outcome.result is not None and is_large(outcome.result):
+            outcome = replace(outcome, result=await shelve(self._desk.artifacts, outcome.result))
+        return self._end(token, outcome) if token in self._desk.leases.records else await self._late(token, outcome)
 
     def _end(self, token: int, outcome: Outcome) -> Verdict:
         desk, now = self._desk, self._desk.now()

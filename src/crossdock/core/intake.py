@@ -36,12 +36,18 @@ class BrokerIntake:
 
     async def submit(self, request: Submit) -> Submitted:
         """Accept a job; it is on disk on return."""
+        answer, written = await self.submit_soon(request)
+        if written is not None:
+            await written
+        return answer
+
+    async def submit_soon(self, request: Submit) -> tuple[Submitted, Awaitable[None] | None]:
+        """Accept a job once it is on disk, for which to wait is left to the caller; None if there is nothing to wait for."""
         self._desk.journal.check()
         made = await self._make(request, None)
         if isinstance(made, Submitted):
-            return made
-        await self._write(made, None)
-        return Submitted(made.head)
+            return made, None
+        return Submitted(made.head), self._write(made, None)
 
     async def submit_batch(self, requests: Sequence[Submit], tenant: str = "") -> tuple[int, list[Submitted]]:
         """Accept jobs as one batch in one transaction, all or none."""

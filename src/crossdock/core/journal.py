@@ -52,6 +52,12 @@ class GroupCommit:
         if self._soon is None and not self._scheduler.group.empty():
             self._soon = self._loop.call_later(_SOON, self._work.set)
 
+    def hasten(self) -> None:
+        """Commit at once, although nobody waits for it."""
+        if not self.running:
+            self.check()
+        self._work.set()
+
     def durable(self) -> Awaitable[None]:
         """Return when everything that is in the group now is on disk."""
         if not self.running:

@@ -44,6 +44,52 @@ async def test_what_gathers_during_a_commit_is_one_transaction(valve):
     assert store.commits - before <= 2
 
 
+async def test_jobs_that_are_submitted_soon_are_written_together_and_each_can_be_waited_for(valve):
+    house, store = valve
+    await house.calm()
+    store.shut()
+    before = store.commits
+    begun = [await house.broker.intake.submit_soon(Submit(kind="work")) for _ in range(3)]
+    await turns()
+    assert not any(written.done() for _, written in begun)
+    store.release()
+    await asyncio.gather(*(written for _, written in begun))
+    assert store.commits == before + 1
+    assert [(await house.job(answer.job)).state for answer, _ in begun] == [State.READY] * 3
+
+
+async def test_a_job_that_is_there_already_need_not_be_waited_for(valve):
+    house, _ = valve
+    await house.submit(key="k")
+    answer, written = await house.broker.intake.submit_soon(Submit(kind="work", key="k"))
+    assert answer.existing
+    assert written is None
+
+
+async def test_a_report_that_gets_no_answer_is_written_although_nobody_waits(valve):
+    house, store = valve
+    job = await house.submit()
+    lease = await house.lease()
+    await house.calm()
+    store.shut()
+    before = store.commits
+    verdict = await house.broker.dispatch.report_soon(lease.token, DONE)
+    assert verdict.state is State.SUCCEEDED
+    store.release()
+    await turns()
+    assert store.commits == before + 1
+    assert (await store.jobs((job.id,)))[0].state is State.SUCCEEDED
+
+
+async def test_a_report_that_gets_no_answer_is_refused_by_a_broker_that_is_closed(valve):
+    house, _ = valve
+    await house.submit()
+    lease = await house.lease()
+    await house.broker.close()
+    with pytest.raises(CrossdockError, match="not running"):
+        await house.broker.dispatch.report_soon(lease.token, DONE)
+
+
 async def test_a_submit_on_a_full_disk_is_refused_and_has_never_been(valve, no_pause):
     house, store = valve
     await fill(store)

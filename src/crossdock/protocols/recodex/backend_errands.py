@@ -8,9 +8,9 @@ from typing import Any, Final
 import structlog
 
 from crossdock.core.broker import Broker
+from crossdock.core.dispatch import BrokerDispatch
 from crossdock.core.errors import CrossdockError
 from crossdock.core.jobs import Lease, Outcome, OutcomeKind
-from crossdock.core.ports import Dispatch
 from crossdock.core.requests import Note, WorkerInfo
 from crossdock.protocols.recodex import backend_effects as want
 from crossdock.protocols.recodex import extension as wire
@@ -112,8 +112,10 @@ class Errands:
     async def _do(self, effect: want.Effect) -> None:
         broker = self._broker
         match effect:
-            case want.End():
+            case want.End() if effect.running.token in self._claiming.published:
                 self._begin(self._end(effect))
+            case want.End():
+                await self._end(effect)
             case want.Want():
                 await self._claiming.claim(effect.worker)
             case want.Note():
@@ -216,7 +218,7 @@ async def _collect(hooks: Hooks, lease: Lease) -> Outcome:
     return Outcome(kind=OutcomeKind.SUCCEEDED, result=result or delivered(""))
 
 
-async def _report(dispatch: Dispatch, counters: Counters, token: int, ended: Outcome) -> None:
-    verdict = await dispatch.report(token, ended)
+async def _report(dispatch: BrokerDispatch, counters: Counters, token: int, ended: Outcome) -> None:
+    verdict = await dispatch.report_soon(token, ended)
     if verdict.late:
         counters.count("reports that came too late")

@@ -13,11 +13,12 @@ from crossdock.protocols.recodex.codec import decode_from_client, encode_to_clie
 from crossdock.protocols.recodex.counters import Counters
 from crossdock.protocols.recodex.frontend_session import Effect, FrontendSession, Keep, Look, Offer, Send
 from crossdock.protocols.recodex.hooks import Hooks
-from crossdock.protocols.recodex.messages import Accept, Ack, Reject, Stats
+from crossdock.protocols.recodex.messages import EVALUATION, Accept, Ack, Reject, Stats
 from crossdock.protocols.recodex.options import RecodexOptions
 from crossdock.protocols.recodex.sockets import Batch, Router
 from crossdock.protocols.recodex.statistics import statistics
 from crossdock.protocols.recodex.submissions import Submissions
+from crossdock.protocols.recodex.translation import kind_of
 
 _LARGEST: Final = 2**20
 """The greatest frame in bytes that a client may send."""
@@ -46,7 +47,8 @@ class Frontend:
         self._hooks = hooks or Hooks()
         self._counters = counters or Counters(broker.clock.monotonic)
         self._session = FrontendSession()
-        self._submissions = Submissions(options, broker, self._hooks)
+        self._submissions = Submissions(options, broker, self._hooks, self._settle)
+        self._offers: list[Offer] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._stats: Stats | None = None
         self._stopping = False
@@ -82,6 +84,9 @@ class Frontend:
                 self._carry_out(self._session.receive(peer, decode_from_client(frames)))
             except Exception:  # noqa: BLE001 - whatever one message led to, the next one is read
                 _log.exception("a client's message could not be handled", peer=peer.hex())
+        if self._offers:
+            offers, self._offers = self._offers, []
+            self._begin(self._submissions.take(offers))
         if self._session.unsettled > self._options.in_flight:
             self._router.pause()
 
@@ -90,13 +95,20 @@ class Frontend:
             if isinstance(effect, Send):
                 self._router.send(effect.peer, encode_to_client(effect.message), self._lost)
             elif isinstance(effect, Offer):
-                self._begin(self._offer(effect))
+                self._offer(effect)
             elif isinstance(effect, Keep):
                 self._begin(self._keep(effect))
             elif isinstance(effect, Look):
                 self._settle(effect.ticket, self._look())
             else:
                 self._counters.complain(effect.name, effect.peer, effect.reason)
+
+    def _offer(self, effect: Offer) -> None:
+        """Take evaluations together, and jobs of other kinds each by itself: their payloads have to be fetched first."""
+        if kind_of(effect.message) == EVALUATION:
+            self._offers.append(effect)
+        else:
+            self._begin(self._submissions.take([effect]))
 
     def _begin(self, work: Any) -> None:
         task = asyncio.create_task(work)
@@ -125,12 +137,3 @@ class Frontend:
         except CrossdockError as error:
             _log.error("freezing could not be written", frozen=effect.frozen, reason=str(error))
         self._settle(effect.ticket, reply)
-
-    async def _offer(self, effect: Offer) -> None:
-        verdict: Accept | Reject = Reject("The broker failed; its log says how.")
-        try:
-            verdict = await self._submissions.verdict(effect.message)
-        except Exception:  # noqa: BLE001 - the client must have an answer, and the next message its turn
-            _log.exception("a job could not be taken", job=effect.message.job)
-        finally:
-            self._settle(effect.ticket, verdict)

@@ -1,10 +1,14 @@
 """From a client's ``eval`` to a job on the disk, or to the reason why not."""
 
 import asyncio
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+import structlog
 
 from crossdock.core.broker import Broker
 from crossdock.core.errors import Code, CrossdockError
+from crossdock.protocols.recodex.frontend_session import Offer
 from crossdock.protocols.recodex.hooks import Hooks
 from crossdock.protocols.recodex.messages import EVALUATION, FAILED, Accept, Eval, Reject
 from crossdock.protocols.recodex.options import RecodexOptions
@@ -24,8 +28,14 @@ _FETCHES: Final = 16
 _MOST_FETCHES: Final = 256
 """Payloads that are fetched or wait for it."""
 _FAILED: Final = (FAILED.encode(),)
+_BROKEN: Final = Reject("The broker failed; its log says how.")
+_ACCEPTED: Final = Accept()
 
 Verdict = Accept | Reject
+_Key = tuple[str, str]
+"""A job id as a client knows it, and a digest of the frames it came in."""
+
+_log: Final[Any] = structlog.get_logger("crossdock.recodex")
 
 
 class Submissions:
@@ -35,37 +45,46 @@ class Submissions:
         options: the rules.
         broker: takes the jobs.
         hooks: who watches, and who fetches payloads.
+        settle: is told the verdict on each offer, by its ticket.
     """
 
-    def __init__(self, options: RecodexOptions, broker: Broker, hooks: Hooks) -> None:
+    def __init__(
+        self, options: RecodexOptions, broker: Broker, hooks: Hooks, settle: Callable[[int, Verdict], None]
+    ) -> None:
         self._options = options
         self._broker = broker
         self._hooks = hooks
+        self._settle = settle
         self._fetches = asyncio.Semaphore(_FETCHES)
         self._fetching = 0
-        self._underway: dict[tuple[str, str], list[asyncio.Future[Verdict]]] = {}
-        """Who else waits for a job that is being written, by its id and what it came in."""
+        self._underway: dict[_Key, list[int]] = {}
+        """The tickets of all who wait for a job that is being written."""
 
-    async def verdict(self, message: Eval) -> Verdict:
-        """Make a job of a message, or find the unfinished one that the same frames made before."""
-        key = message.job, digest(message)
-        others = self._underway.get(key)
-        if others is not None:
-            waiter: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
-            others.append(waiter)
-            return await waiter
-        others = self._underway[key] = []
-        verdict: Verdict = Reject("The broker failed; its log says how.")
+    async def take(self, offers: Sequence[Offer]) -> None:
+        """Make jobs of messages, or find the unfinished ones that the same frames made before.
+
+        All are on their way to the disk before any of them is waited for.
+        """
+        begun: list[tuple[_Key, Verdict | Awaitable[None]]] = []
+        for offer in offers:
+            key = offer.message.job, digest(offer.message)
+            tickets = self._underway.setdefault(key, [])
+            tickets.append(offer.ticket)
+            if len(tickets) == 1:
+                begun.append((key, await self._enter(offer.message, key[1])))
+        for key, entered in begun:
+            verdict = entered if isinstance(entered, Verdict) else await _written(key[0], entered)
+            for ticket in self._underway.pop(key):
+                self._settle(ticket, verdict)
+
+    async def _enter(self, message: Eval, frames: str) -> Verdict | Awaitable[None]:
+        """Make a job of a message; return the verdict, or what to wait for until that can be given."""
         try:
-            verdict = Accept() if await self._is_there(*key) else await self._make(message, key[1])
-        except CrossdockError as error:
-            verdict = Reject(error.message)
-        finally:
-            del self._underway[key]
-            for waiter in others:
-                if not waiter.done():
-                    waiter.set_result(verdict)
-        return verdict
+            if await self._is_there(message.job, frames):
+                return _ACCEPTED
+            return await self._make(message, frames)
+        except Exception as error:  # noqa: BLE001 - the client must have an answer, and the next message its turn
+            return _refusal(message.job, error)
 
     async def _is_there(self, job: str, frames: str) -> bool:
         record = await self._broker.records.get(JOBS, job)
@@ -79,7 +98,7 @@ class Submissions:
                 raise
             return False
 
-    async def _make(self, message: Eval, frames: str) -> Verdict:
+    async def _make(self, message: Eval, frames: str) -> Verdict | Awaitable[None]:
         kind = self._broker.kinds.get(kind_of(message))
         if kind is None:
             return Reject(f"There is no kind of job named {kind_of(message)[:80]!r}.")
@@ -92,8 +111,9 @@ class Submissions:
         most = self._options.max_request_failures
         attempts = None if kind.policy.attempts == most else most
         expires = self._broker.clock.wall() + self._options.remember
-        await self._broker.intake.submit(submit(message, frames, payload, attempts, expires))
-        return Accept()
+        request = submit(message, frames, payload, attempts, expires)
+        _, written = await self._broker.intake.submit_soon(request)
+        return _ACCEPTED if written is None else written
 
     async def _fetch(self, url: str) -> bytes:
         """Return the payload behind a URL. Slow servers of some clients must not fill the door for all."""
@@ -105,3 +125,19 @@ class Submissions:
                 return check_payload(await self._hooks.fetch(url))
         finally:
             self._fetching -= 1
+
+
+async def _written(job: str, entered: Awaitable[None]) -> Verdict:
+    """Return the verdict on a job that is on its way to the disk."""
+    try:
+        await entered
+    except Exception as error:  # noqa: BLE001 - as above
+        return _refusal(job, error)
+    return _ACCEPTED
+
+
+def _refusal(job: str, error: Exception) -> Reject:
+    if isinstance(error, CrossdockError):
+        return Reject(error.message)
+    _log.error("a job could not be taken", job=job, exc_info=error)
+    return _BROKEN

@@ -3,6 +3,7 @@
 Pure functions. Matching itself is the core's, whose rules are ReCodEx's own.
 """
 
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final, cast
 
@@ -11,7 +12,7 @@ from msgspec import Struct
 
 from crossdock.core.errors import Code, CrossdockError
 from crossdock.core.identifiers import encode_id
-from crossdock.core.jobs import Document, Job, Outcome, OutcomeKind, Subscriber
+from crossdock.core.jobs import Document, Outcome, OutcomeKind, Subscriber
 from crossdock.core.matching import parse_count
 from crossdock.core.policy import Overrides
 from crossdock.core.requests import Capabilities, Record, Step, Submit
@@ -76,6 +77,7 @@ def kind_of(message: Eval) -> str:
     return dict(message.meta).get(_KIND, EVALUATION)
 
 
+@lru_cache(maxsize=4096)
 def requirements(headers: tuple[Pair, ...]) -> tuple[Pair, ...]:
     """Return what headers ask of a worker, in the core's words."""
     return tuple(sorted((_HEADER_KIND if name == _KIND else name, value) for name, value in headers))
@@ -182,14 +184,6 @@ def work(job_id: int, payload: bytes) -> Work:
         archive if isinstance(archive, str) else None,
         result if isinstance(result, str) else None,
     )
-
-
-def external_id(job: Job) -> str:
-    """Return the id by which workers and clients of this protocol know a job."""
-    for subscriber in job.notify:
-        if subscriber.channel == CHANNEL:
-            return Owed.read(subscriber.address).id
-    return encode_id(job.id)
 
 
 def step(message: Progress) -> Step:
