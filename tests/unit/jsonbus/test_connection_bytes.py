@@ -46,9 +46,17 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.writes: list[bytes] = []
         self.closed = False
+        self._wrote = asyncio.Event()
 
     def write(self, data) -> None:
         self.writes.append(bytes(data))
+        self._wrote.set()
+
+    async def has(self, number: int) -> None:
+        async with asyncio.timeout(10):
+            while len(self.writes) < number:
+                self._wrote.clear()
+                await self._wrote.wait()
 
     def close(self) -> None:
         self.closed = True
@@ -71,9 +79,12 @@ async def test_writes_of_one_turn_go_together():
     assert wire.writes == []
     await asyncio.sleep(0)
     assert wire.writes == [b"abc"]
-    out.write(b"d")
-    await asyncio.sleep(0)
-    assert wire.writes == [b"abc", b"d"]
+    for word in (b"d", b"e"):
+        out.write(word)
+        await asyncio.sleep(0)
+    assert wire.writes == [b"abc"]
+    await wire.has(2)
+    assert wire.writes == [b"abc", b"de"]
 
 
 async def test_nothing_is_left_behind_by_a_drain_or_a_close():

@@ -20,7 +20,7 @@ from crossdock.core.errors import Code, CrossdockError
 from crossdock.protocols.jsonbus.complaints import Broker, Complaint, broker, explain
 from crossdock.protocols.jsonbus.connection_session import Connect, ConnectionSession, GiveUp, Sleep, Step, Watch
 from crossdock.protocols.jsonbus.declaring import Declarations, NotDeclared
-from crossdock.protocols.jsonbus.transport import Transport
+from crossdock.protocols.jsonbus.transport import GatheringWriter, Transport
 
 _log: Final[Any] = structlog.get_logger("crossdock.jsonbus")
 # Everything it has to say is said here, in plain words; its own lines would stand beside them with stack traces.
@@ -78,6 +78,7 @@ class Link:
         self._restore = restore
         self._ready = ready
         self._current: Connection | None = None
+        self._transport = Transport(self._overhear)
         self._closing = ""
         self._task: asyncio.Task[None] | None = None
         self._started: asyncio.Future[None] | None = None
@@ -93,6 +94,12 @@ class Link:
             why = f": {self.session.error.message}" if self.session.error else ""
             raise CrossdockError(Code.UNAVAILABLE, f"there is no connection to RabbitMQ at the moment{why}")
         return self._current
+
+    @property
+    def writer(self) -> GatheringWriter:
+        """The socket of the connection. Raises :class:`CrossdockError` ``unavailable`` if there is none."""
+        _ = self.connection
+        return cast("GatheringWriter", self._transport.writer)
 
     @property
     def broker(self) -> Broker:
@@ -143,7 +150,8 @@ class Link:
         self._closing = ""
         try:
             async with asyncio.timeout(_OPENING):
-                connection = self._current = Connection(self.url, transport_factory=Transport(self._overhear))
+                self._transport = Transport(self._overhear)
+                connection = self._current = Connection(self.url, transport_factory=self._transport)
                 await connection.connect()  # pyright: ignore[reportUnknownMemberType]
                 await self._declare(connection)
                 await self._restore(connection)

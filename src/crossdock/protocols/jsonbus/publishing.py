@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Final, cast
 
 from aiormq import Channel
@@ -14,15 +13,13 @@ from aiormq.exceptions import (
     DeliveryError,
     PublishError,
 )
-from pamqp.commands import Basic
 
 from crossdock.core.errors import Code, CrossdockError
 from crossdock.protocols.jsonbus.bus import Letter, Unroutable
 from crossdock.protocols.jsonbus.complaints import explain, too_large
 from crossdock.protocols.jsonbus.link import Link
+from crossdock.protocols.jsonbus.outlet import Outlet
 
-_APP: Final = "crossdock"
-_PERSISTENT: Final = 2
 _FAILURES: Final = (CrossdockError, AMQPError, RuntimeError, OSError)
 """What publishing raises; a TimeoutError is an OSError."""
 
@@ -40,7 +37,7 @@ class Publisher:
         self._link = link
         self._vanished = vanished
         self._patience = patience
-        self._channel: Channel | None = None
+        self._outlet: Outlet | None = None
         self._opening = asyncio.Lock()
         self._most: int | None = None
         self._flying: dict[str, asyncio.Future[None]] = {}
@@ -69,15 +66,8 @@ class Publisher:
         try:
             async with asyncio.timeout(self._patience):
                 await self._link.open.wait() if self._link.session.usable else self._link.connection
-                channel = await self._ready_channel()
-                await channel.basic_publish(
-                    letter.body,
-                    exchange=letter.exchange,
-                    routing_key=letter.key,
-                    properties=_properties(letter),
-                    mandatory=True,
-                    wait=False,
-                )
+                outlet = await self._ready()
+                await outlet.send(letter)
         except _FAILURES as error:
             if isinstance(error, ChannelNotFoundEntity) and f"no exchange '{letter.exchange}'" in str(error):
                 return False
@@ -105,18 +95,19 @@ class Publisher:
             return explain(error, self._link.broker, self._link.declarations.parts, "").error
         return _lost()
 
-    async def _ready_channel(self) -> Channel:
+    async def _ready(self) -> Outlet:
         """Return an open channel on the present connection, on which all is declared."""
         connection = self._link.connection
-        channel = self._channel
-        if channel is not None and _usable(channel, connection) and self._link.declarations.complete(connection):
-            return channel
+        outlet = self._outlet
+        if outlet is not None and outlet.usable(connection) and self._link.declarations.complete(connection):
+            return outlet
         async with self._opening:
             for refused in await self._link.declarations.ensure(connection):
                 self._link.complain(refused)
-            if self._channel is None or not _usable(self._channel, connection):
-                self._channel = cast("Channel", await connection.channel(on_return_raises=True))
-            return self._channel
+            if self._outlet is None or not self._outlet.usable(connection):
+                channel = cast("Channel", await connection.channel(on_return_raises=True))
+                self._outlet = Outlet(channel, self._link.writer)
+            return self._outlet
 
     def _precondition(self, letter: Letter, error: ChannelPreconditionFailed) -> CrossdockError:
         self._most = too_large(str(error)) or self._most
@@ -131,24 +122,6 @@ class Publisher:
                 f" consumers: rabbitmqctl status shows its alarms"
             )
         return _unavailable(f"RabbitMQ did not confirm a message within {self._patience:g} s")
-
-
-def _usable(channel: Channel, connection: object) -> bool:
-    return not channel.is_closed and channel.connection is connection
-
-
-def _properties(letter: Letter) -> Basic.Properties:
-    return Basic.Properties(
-        content_type="application/json",
-        content_encoding="utf-8",
-        headers=dict(letter.headers),
-        delivery_mode=_PERSISTENT,
-        correlation_id=letter.correlation or None,
-        message_id=letter.id,
-        timestamp=datetime.now(UTC),
-        message_type=letter.kind,
-        app_id=_APP,
-    )
 
 
 def _unavailable(text: str) -> CrossdockError:

@@ -20,6 +20,8 @@ _HEADER: Final = struct.Struct(">BHI")
 _METHOD: Final = 1
 _HELD: Final = 2**18
 """Bytes that are gathered at most."""
+_MOMENT: Final = 0.001
+"""Seconds between two writes to the socket under load."""
 _LIMIT: Final = 2**20
 """Bytes that are read ahead of the library, about half of them at a time."""
 
@@ -35,6 +37,8 @@ class Transport(TransportFactory):
 
     def __init__(self, overhear: Overhear) -> None:
         self._overhear = overhear
+        self.writer: GatheringWriter | None = None
+        """The socket, once there is one."""
 
     async def create(self, url: URL, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Connect to the host and port of an URL, with TLS if its scheme says so.
@@ -52,7 +56,8 @@ class Transport(TransportFactory):
             transport, _ = await loop.create_connection(lambda: protocol, host, port, ssl=context)
         except OSError as error:
             raise AMQPConnectionError(*error.args) from error
-        return reader, GatheringWriter(transport, protocol, reader, loop)
+        self.writer = GatheringWriter(transport, protocol, reader, loop)
+        return reader, self.writer
 
 
 class ListeningReader(asyncio.StreamReader):
@@ -95,7 +100,7 @@ class ListeningReader(asyncio.StreamReader):
 
 
 class GatheringWriter(asyncio.StreamWriter):
-    """A writer that sends what was written during one turn of the loop at once."""
+    """A writer that sends what was written during one turn of the loop at once, and under load during a millisecond."""
 
     def __init__(
         self,
@@ -107,12 +112,21 @@ class GatheringWriter(asyncio.StreamWriter):
         super().__init__(transport, protocol, reader, loop)
         self._held: list[bytes] = []
         self._size = 0
-        self._turn = loop
+        self._clock = loop
+        self._flushed = 0.0
+
+    @property
+    def waiting(self) -> int:
+        """Return how many bytes wait for the socket."""
+        return self.transport.get_write_buffer_size()
 
     def write(self, data: Any) -> None:
         """Take bytes, and send them soon."""
         if not self._held:
-            self._turn.call_soon(self.flush)
+            if self._clock.time() - self._flushed >= _MOMENT:
+                self._clock.call_soon(self.flush)
+            else:
+                self._clock.call_later(_MOMENT, self.flush)
         self._held.append(data)
         self._size += len(data)
         if self._size >= _HELD:
@@ -122,6 +136,7 @@ class GatheringWriter(asyncio.StreamWriter):
         """Send what has gathered."""
         if self._held:
             held, self._held, self._size = self._held, [], 0
+            self._flushed = self._clock.time()
             super().write(held[0] if len(held) == 1 else b"".join(held))
 
     async def drain(self) -> None:
