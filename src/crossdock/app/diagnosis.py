@@ -18,7 +18,7 @@ from typing import Final
 from msgspec import Struct
 
 from crossdock.app.exposure import check_listening
-from crossdock.config import Config, Evaluation, listen_address, store_path
+from crossdock.config import Config, Evaluation, Jsonbus, listen_address, store_path
 from crossdock.core.errors import CrossdockError
 from crossdock.core.extras import extra
 from crossdock.runners.function.loading import load_app
@@ -64,6 +64,8 @@ def examine(config: Config, app: str | None) -> Iterator[Finding]:
         yield Finding(name, *check())
     if config.evaluation is not None or config.recodex is not None:
         yield from _sandbox(config.evaluation or Evaluation())
+    if config.jsonbus is not None:
+        yield from _bus(config, config.jsonbus)
     if app is not None:
         yield Finding("app", *_app(app))
 
@@ -167,6 +169,16 @@ def _sandbox(table: Evaluation) -> Iterator[Finding]:
         yield Finding("evaluations", Health.FAILED, error.message)
     else:
         yield Finding("evaluations", Health.OK, f"run in sandbox tier {int(best)}; at least {table.min_tier} is asked for")
+
+
+def _bus(config: Config, table: Jsonbus) -> Iterator[Finding]:
+    try:
+        with extra("jsonbus", "[jsonbus] needs"):
+            from crossdock.app.bus_diagnosis import bus_findings
+    except CrossdockError as error:
+        yield Finding("json-bus", Health.FAILED, error.message)
+    else:
+        yield from bus_findings(config, table)
 
 
 def _app(reference: str) -> tuple[Health, str]:

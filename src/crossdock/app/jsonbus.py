@@ -42,8 +42,8 @@ class Node:
         self._config = config
         self._table = table
         self._broker = broker
-        options = _options(table)
-        self.bus = Connection(ConnectionOptions(url=table.url, ca=table.ca, name=f"crossdock {table.node}"))
+        options = node_options(table)
+        self.bus = Connection(connection_options(table))
         self._counters = Counters(broker.clock.monotonic)
         self._references = References(broker, table.keep, config.http.base_url)
         self._frontend = Frontend(options, broker, self.bus, self._counters)
@@ -90,7 +90,7 @@ class Node:
             Backend(
                 name=f"jsonbus/{name}",
                 runner=JsonbusRunner(
-                    _backend(name, table), self.bus, broker.records, broker.artifacts, broker.clock, counters=counters
+                    backend_options(name, table), self.bus, broker.records, broker.artifacts, broker.clock, counters=counters
                 ),
                 kinds=table.kinds or (name,),
                 slots=table.slots,
@@ -106,7 +106,7 @@ class Node:
         broker, security = self._broker, self._config.security
         egress = Egress(security.allow_urls, private=not security.keys)
         runner = AskRunner(
-            _asking(self._table),
+            asking_options(self._table),
             self.bus,
             broker.records,
             broker.artifacts,
@@ -117,7 +117,13 @@ class Node:
         return Backend(name="jsonbus/nodes", runner=runner, kinds=nodes, slots=_ASKED, description="json-bus nodes")
 
 
-def _backend(name: str, table: JsonbusBackend) -> BackendOptions:
+def connection_options(table: Jsonbus) -> ConnectionOptions:
+    """Return how RabbitMQ is reached."""
+    return ConnectionOptions(url=table.url, ca=table.ca, name=f"crossdock {table.node}")
+
+
+def backend_options(name: str, table: JsonbusBackend) -> BackendOptions:
+    """Return a backend as its runner takes it."""
     return BackendOptions(
         name=name,
         jobs_key=table.jobs_key or jobs_key(name),
@@ -130,7 +136,8 @@ def _backend(name: str, table: JsonbusBackend) -> BackendOptions:
     )
 
 
-def _asking(table: Jsonbus) -> AskOptions:
+def asking_options(table: Jsonbus) -> AskOptions:
+    """Return how other nodes are asked."""
     nodes = table.nodes
     return AskOptions(
         node=table.node,
@@ -140,7 +147,8 @@ def _asking(table: Jsonbus) -> AskOptions:
     )
 
 
-def _options(table: Jsonbus) -> NodeOptions:
+def node_options(table: Jsonbus) -> NodeOptions:
+    """Return the node as its frontend takes it."""
     return NodeOptions(
         node=table.node,
         request_key=table.request_key,

@@ -25,7 +25,7 @@ from crossdock.protocols.jsonbus.letters import REASON
 from crossdock.protocols.jsonbus.names import requests_queue
 from crossdock.protocols.jsonbus.options import NodeOptions
 from crossdock.protocols.jsonbus.posting import Post
-from crossdock.protocols.jsonbus.topology import DEAD, own_queue
+from crossdock.protocols.jsonbus.topology import DEAD, Part, own_queue
 
 ORIGINAL_KEY: Final = "x-original-key"
 """The header of a dead letter with the routing key that it was published under."""
@@ -45,6 +45,11 @@ _REASON: Final = 1000
 _log: Final[Any] = structlog.get_logger("crossdock.jsonbus")
 
 Sleep = Callable[[float], Awaitable[None]]
+
+
+def node_parts(options: NodeOptions) -> tuple[Part, ...]:
+    """Return the exchanges and queues that a node needs to take requests."""
+    return own_queue(requests_queue(options.node), options.request_key, delivery_limit=options.delivery_limit)
 
 
 class Frontend:
@@ -80,9 +85,8 @@ class Frontend:
 
     def start(self) -> None:
         """Open the door: have the queues declared, and take requests whenever there is a connection."""
-        options = self._options
-        self._bus.require(own_queue(self._queue, options.request_key, delivery_limit=options.delivery_limit))
-        self._consumer = self._bus.consume(self._queue, self._receive, prefetch=options.prefetch)
+        self._bus.require(node_parts(self._options))
+        self._consumer = self._bus.consume(self._queue, self._receive, prefetch=self._options.prefetch)
 
     async def stop(self) -> None:
         """Close the door: nothing more is taken, and what was taken is settled, or comes again elsewhere."""
