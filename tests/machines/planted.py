@@ -17,6 +17,7 @@ from crossdock.core.errors import CrossdockError
 from crossdock.core.intake import BrokerIntake
 from crossdock.core.jobs import Job, Outcome, OutcomeKind
 from crossdock.core.journal import GroupCommit
+from crossdock.core.lease_book import LeaseBook
 from crossdock.core.leases import Leases
 from crossdock.core.lifecycle import Event, State
 from crossdock.core.outbox import BrokerOutbox
@@ -122,8 +123,8 @@ def leases_by_the_wall_clock(patch: Patch) -> None:
 
         return wrapped
 
-    for name in ("issue", "renew", "restore", "overdue"):
-        patch.setattr(Leases, name, by_wall(getattr(Leases, name)))
+    for owner, name in ((Leases, "issue"), (Leases, "renew"), (Leases, "restore"), (LeaseBook, "overdue")):
+        patch.setattr(owner, name, by_wall(getattr(owner, name)))
 
 
 def tokens_used_again_after_a_restart(patch: Patch) -> None:

@@ -145,7 +145,7 @@ class Broker:
             self._work.clear()
             late = loop.time() - ticked - _TICK
             if late > _STALL:
-                self._desk.leases.forgive(late)
+                self._desk.leases.book.forgive(late)
             ticked = loop.time()
             await self.tick()
 

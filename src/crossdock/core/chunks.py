@@ -11,7 +11,8 @@ from crossdock.core.arrays import ArrayRun, Chunk
 from crossdock.core.changes import SEGMENT, Block, MemberResult
 from crossdock.core.fleet import Worker
 from crossdock.core.jobs import Job, Lease, MemberOutcome, Members, Outcome, OutcomeKind
-from crossdock.core.leases import LeaseRecord, Leases
+from crossdock.core.lease_book import LeaseRecord
+from crossdock.core.leases import Leases
 from crossdock.core.lifecycle import Event, State
 from crossdock.core.matching import class_of
 from crossdock.core.policy import Policy, pause, retryable
@@ -49,7 +50,7 @@ class Chunks:
         record = self._leases.issue(job, worker, policy.lease, now)
         record.chunk = Chunk(indexes, now.mono)
         if policy.timeout is not None:
-            record.limit(policy.timeout * len(indexes) + policy.grace, now)
+            self._leases.book.limit(record, policy.timeout * len(indexes) + policy.grace, now)
         if run.available():
             scheduler.enqueue(job, first=True)
         return Lease(

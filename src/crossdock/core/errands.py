@@ -4,7 +4,7 @@ from crossdock.core.agenda import Errand, Now
 from crossdock.core.cancelling import cancel_unneeded
 from crossdock.core.desk import Desk
 from crossdock.core.jobs import Job, Outcome, OutcomeKind
-from crossdock.core.leases import LeaseRecord
+from crossdock.core.lease_book import LeaseRecord
 from crossdock.core.lifecycle import Event, State
 from crossdock.core.matching import class_of
 from crossdock.core.needs import failure
@@ -19,7 +19,7 @@ _REASONS = {
 
 def end_overdue(desk: Desk, now: Now) -> None:
     """End the leases whose time has run out."""
-    for record, kind in desk.leases.overdue(now):
+    for record, kind in desk.leases.book.overdue(now):
         _expire(desk, record, kind, now)
 
 

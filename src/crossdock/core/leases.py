@@ -10,41 +10,19 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
-from msgspec import Struct
 
 from crossdock.core.agenda import Errand, Now
-from crossdock.core.arrays import Chunk
 from crossdock.core.fleet import Worker
 from crossdock.core.jobs import Job, Lease, Outcome, OutcomeKind
+from crossdock.core.lease_book import LeaseBook, LeaseRecord
 from crossdock.core.lifecycle import Event, State
 from crossdock.core.policy import pause, retryable
 from crossdock.core.requests import Renewal
 from crossdock.core.scheduler import Scheduler
 
 _encode: Final = msgspec.json.Encoder().encode
-_MARGIN: Final = 5.0
-"""Seconds by which the broker lets an attempt exceed its limits before it acts itself: the worker should have."""
 _REMEMBERED: Final = 10_000
 _SEQUENCE_BITS: Final = 32
-
-
-class LeaseRecord(Struct, gc=False, eq=False):
-    """What the broker keeps about a lease. Times are of the monotonic clock."""
-
-    token: int
-    job: int
-    worker: str
-    length: float
-    deadline: float
-    local: bool = False
-    ends: float | None = None
-    cancelled: bool = False
-    chunk: Chunk | None = None
-
-    def limit(self, seconds: float, now: Now) -> None:
-        """Let the lease end a little after ``seconds``, whatever its worker says; an earlier end stays."""
-        ends = now.mono + seconds + _MARGIN
-        self.ends = ends if self.ends is None else min(self.ends, ends)
 
 
 class Leases:
@@ -56,7 +34,8 @@ class Leases:
     """
 
     def __init__(self, scheduler: Scheduler, draw: Callable[[], float]) -> None:
-        self.records: dict[int, LeaseRecord] = {}
+        self.book = LeaseBook()
+        self.records = self.book.records
         self._ended: OrderedDict[int, int] = OrderedDict()
         self._scheduler = scheduler
         self._token = 0
@@ -71,7 +50,7 @@ class Leases:
         policy = self._scheduler.policy(job)
         record = self.issue(job, worker, policy.lease, now)
         if policy.timeout is not None:
-            record.limit(policy.timeout + policy.grace, now)
+            self.book.limit(record, policy.timeout + policy.grace, now)
         attempt = job.attempt + 1
         self._scheduler.apply(
             job, Event.LEASE, now, attempt=attempt, token=record.token, worker=record.worker, started=now.wall, due=None
@@ -95,7 +74,7 @@ class Leases:
         """Give a worker a new lease of a job."""
         self._token = token = self._token + 1
         info = worker.info
-        record = self.records[token] = LeaseRecord(token, job.id, info.id, length, now.mono + length, info.local)
+        record = self.book.enter(LeaseRecord(token, job.id, info.id, length, now.mono + length, info.local))
         worker.tokens.add(token)
         worker.idle_since = None
         return record
@@ -103,14 +82,14 @@ class Leases:
     def restore(self, job: Job, now: Now) -> None:
         """Take up a lease that was on disk when the broker started; its worker may still be running it."""
         policy = self._scheduler.policy(job)
-        record = self.records[job.token] = LeaseRecord(
-            job.token, job.id, job.worker or "", policy.lease, now.mono + policy.lease, cancelled=job.cancel_requested
-        )
+        ends = now.mono + policy.lease
+        cancelled = job.cancel_requested
+        record = self.book.enter(LeaseRecord(job.token, job.id, job.worker or "", policy.lease, ends, cancelled=cancelled))
         if policy.timeout is not None:
             ran = min(max(now.wall - (job.started or now.wall), 0.0), policy.timeout)
-            record.limit(policy.timeout + policy.grace - ran, now)
+            self.book.limit(record, policy.timeout + policy.grace - ran, now)
         if record.cancelled:
-            record.limit(policy.grace, now)
+            self.book.limit(record, policy.grace, now)
 
     def adopt(self, worker: Worker, tokens: Iterable[int], now: Now) -> Renewal:
         """Bind leases that a worker says it holds to it: those that are still leases are alive, the others are not."""
@@ -135,16 +114,9 @@ class Leases:
                 cancelled.append(token)
         return Renewal(tuple(alive), tuple(cancelled))
 
-    def forgive(self, seconds: float) -> None:
-        """Extend all leases by a time in which the broker could hear nobody, however alive they were."""
-        for record in self.records.values():
-            record.deadline += seconds
-            if record.ends is not None:
-                record.ends += seconds
-
     def end(self, record: LeaseRecord, now: Now) -> None:
         """Take a token out of the books; for a while it is remembered whose it was, for reports that come late."""
-        del self.records[record.token]
+        self.book.strike(record)
         self._ended[record.token] = record.job
         if len(self._ended) > _REMEMBERED:
             self._ended.popitem(last=False)
@@ -160,25 +132,15 @@ class Leases:
 
     def revoke(self, job: int, now: Now) -> None:
         """End all leases of a job without asking their holders."""
-        for record in [record for record in self.records.values() if record.job == job]:
+        for record in self.book.of_job(job):
             self.end(record, now)
 
     def request_cancel(self, job: int, now: Now, grace: float) -> None:
         """Ask the holders of a job's leases to stop, and take them away when they have not after ``grace`` seconds."""
-        for record in self.records.values():
-            if record.job == job and not record.cancelled:
+        for record in self.book.of_job(job):
+            if not record.cancelled:
                 record.cancelled = True
-                record.limit(grace, now)
-
-    def overdue(self, now: Now) -> list[tuple[LeaseRecord, OutcomeKind]]:
-        """Return the leases whose time has run out, and why. Local workers cannot be lost: they share the broker's fate."""
-        late: list[tuple[LeaseRecord, OutcomeKind]] = []
-        for record in self.records.values():
-            if record.ends is not None and now.mono >= record.ends:
-                late.append((record, OutcomeKind.CANCELLED if record.cancelled else OutcomeKind.TIMED_OUT))
-            elif now.mono >= record.deadline and not record.local:
-                late.append((record, OutcomeKind.CANCELLED if record.cancelled else OutcomeKind.LOST))
-        return late
+                self.book.limit(record, grace, now)
 
     def conclude(self, job: Job, outcome: Outcome, now: Now) -> Job:
         """Decide what becomes of a leased job whose attempt ended with ``outcome``."""
