@@ -16,6 +16,7 @@ def answer(data: bytes | None = None, status: str = "success") -> Notification:
     ("url", "key", "found"),
     [
         ("jsonbus+amqp://h", "", "requests"),
+        ("amqp://h", "", "requests"),
         ("jsonbus+amqp://h?node=thumbs", "", "thumbs_request"),
         ("jsonbus+amqp://h?node=thumbs&request_key=ask", "", "ask"),
         ("jsonbus+amqp://h?request_key=ask", "told", "told"),

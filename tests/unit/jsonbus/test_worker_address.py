@@ -34,7 +34,7 @@ def test_what_is_not_said():
 @pytest.mark.parametrize(
     ("url", "text"),
     [
-        ("amqp://host", "expected jsonbus+amqp://USER:PASSWORD@HOST:PORT/VHOST"),
+        ("http://host", "expected jsonbus+amqp://USER:PASSWORD@HOST:PORT/VHOST"),
         ("jsonbus+amqp://", "expected jsonbus+amqp://"),
         ("jsonbus+amqp://host/a/b", "a / in VHOST is written %2F"),
         ("jsonbus+amqp://host:port/", "jsonbus+amqp://USER:PASSWORD@HOST:PORT/VHOST"),

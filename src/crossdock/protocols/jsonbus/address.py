@@ -1,4 +1,7 @@
-"""Addresses of RabbitMQ brokers as people write them: ``jsonbus+amqp://USER:PASSWORD@HOST:PORT/VHOST?NAME=VALUE``."""
+"""Addresses of RabbitMQ brokers as people write them: ``jsonbus+amqp://USER:PASSWORD@HOST:PORT/VHOST?NAME=VALUE``.
+
+Where nothing but a json-bus broker can be meant, ``amqp://`` will do.
+"""
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -11,6 +14,7 @@ from crossdock.core.errors import Code, CrossdockError
 
 SCHEMES: Final = ("jsonbus+amqp", "jsonbus+amqps")
 _PREFIX: Final = "jsonbus+"
+_PLAIN: Final = ("amqp", "amqps")
 _EXAMPLE: Final = "jsonbus+amqp://USER:PASSWORD@HOST:PORT/VHOST"
 _YES: Final = frozenset({"yes", "true", "1"})
 _NO: Final = frozenset({"no", "false", "0"})
@@ -60,7 +64,7 @@ def read_address(text: str, known: Sequence[str]) -> Address:
     except ValueError as error:
         raise CrossdockError(Code.INVALID, f"the address of a json-bus broker is {_EXAMPLE} ({error})") from None
     shown = _shown(parts)
-    if parts.scheme not in SCHEMES or not parts.hostname or parts.fragment or parts.path.count("/") > 1:
+    if parts.scheme.removeprefix(_PREFIX) not in _PLAIN or not parts.hostname or parts.fragment or parts.path.count("/") > 1:
         raise _invalid(shown, f"expected {_EXAMPLE}; a / in VHOST is written %2F")
     url = parts._replace(scheme=parts.scheme.removeprefix(_PREFIX), query="").geturl()
     return Address(url=url, shown=shown, given=_once(shown, pairs, known))
