@@ -209,7 +209,7 @@ async def test_everything_is_put_back_after_rabbitmq_came_back(node, vhost, end)
     await asyncio.to_thread(vhost.rabbit.start)
     await insist(node, letter("after"))
     await inbox.until(lambda inbox: b'{"n":"after"}' in inbox.bodies)
-    assert calls
+    await eventually(lambda: calls, "the call after the connection")
 
 
 async def test_no_confirmed_message_is_lost_by_a_kill_under_load(node, vhost):

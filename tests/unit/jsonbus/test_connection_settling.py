@@ -93,6 +93,21 @@ async def test_a_gap_is_left_open():
     assert made.before(5) == 1
 
 
+async def test_what_is_held_goes_out_when_it_is_released():
+    ledger = Ledger(4)
+    made = settling(ledger)
+    made.accept(1)
+    made.hold()
+    made.accept(2)
+    made.reject(3, requeue=True)
+    await made.flushed()
+    await asyncio.sleep(0)
+    assert ledger.frames == 0
+    made.release()
+    await made.flushed()
+    assert (ledger.open, ledger.rejected) == ({4}, {3: True})
+
+
 async def test_on_a_channel_that_is_gone_nothing_happens():
     ledger = Ledger(3)
     made = settling(ledger)

@@ -52,6 +52,7 @@ class ChannelConsumer:
         self._former = 0
         """The last delivery of the consumers before this one."""
         self._last = 0
+        self._holds = 0
         self._leaving: asyncio.Task[None] | None = None
         self._left = False
 
@@ -68,6 +69,14 @@ class ChannelConsumer:
             renew: whether to subscribe anew in any case.
             doubt: whether to ask RabbitMQ first if anybody consumes the queue.
         """
+        holds = self._holds
+        try:
+            await self._adjust(limit, keep=keep, renew=renew, doubt=doubt)
+        finally:
+            if holds == self._holds:  # else the limit was lowered again meanwhile
+                self._settling.release()
+
+    async def _adjust(self, limit: int, *, keep: bool, renew: bool, doubt: bool) -> None:
         if doubt and self._tag is not None:
             answer = await self.channel.queue_declare(self._queue, passive=True, timeout=ANSWER)
             renew = renew or not answer.consumer_count
@@ -82,6 +91,11 @@ class ChannelConsumer:
         if before is not None and keep:
             await self.channel.basic_cancel(before, timeout=ANSWER)
 
+    def hold(self) -> None:
+        """Write no acknowledgements until the consumer is adjusted, so that a lower limit is in force at once."""
+        self._holds += 1
+        self._settling.hold()
+
     async def leave(self) -> None:
         """Take nothing more. The channel is closed once all that came is settled."""
         self._left = True
@@ -89,6 +103,7 @@ class ChannelConsumer:
             if self._tag is not None and not self.channel.is_closed:
                 await self.channel.basic_cancel(self._tag, timeout=ANSWER)
         self._tag = None
+        self._settling.release()
         self._settled()
         if self._leaving is not None:
             # Not awaited itself: the library cancels whoever waits for a channel whose connection goes.

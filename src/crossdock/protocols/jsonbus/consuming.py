@@ -53,6 +53,8 @@ class Subscription:
 
     def limit(self, prefetch: int) -> None:
         """Have at most so many unsettled deliveries."""
+        if prefetch < self._limit and self._consumer is not None:
+            self._consumer.hold()
         self._limit = prefetch
         self.look()
 

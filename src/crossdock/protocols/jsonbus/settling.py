@@ -28,7 +28,18 @@ class Settling:
         self._settled = settled
         self._rejected: list[tuple[int, bool]] = []
         self._accepted = 0
+        self._held = False
         self._writing: asyncio.Task[None] | None = None
+
+    def hold(self) -> None:
+        """Write nothing for now: for whatever is settled RabbitMQ would deliver more."""
+        self._held = True
+
+    def release(self) -> None:
+        """Write again."""
+        self._held = False
+        if self._rejected or self._accepted:
+            self._write_soon()
 
     def accept(self, tag: int) -> None:
         """Acknowledge a delivery soon."""
@@ -54,12 +65,12 @@ class Settling:
             await asyncio.wait([self._writing])
 
     def _write_soon(self) -> None:
-        if self._writing is None and not self._channel.is_closed:
+        if self._writing is None and not self._held and not self._channel.is_closed:
             self._writing = asyncio.create_task(self._write())
 
     async def _write(self) -> None:
         try:
-            while self._rejected or self._accepted:
+            while (self._rejected or self._accepted) and not self._held:
                 rejected, self._rejected = self._rejected, []
                 for tag, requeue in rejected:
                     await self._channel.basic_reject(tag, requeue=requeue, wait=False)
