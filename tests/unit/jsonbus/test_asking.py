@@ -232,8 +232,11 @@ async def test_answers_that_come_twice_count_once(scene):
 async def test_what_is_no_answer_is_a_dead_letter(scene, body):
     assert scene.bus.send(body, "me_notify")
     await turns()
-    assert scene.settled(ANSWERS) == ["dead"]
-    assert scene.counted == {"an answer that cannot be used": 1}
+    letter = await scene.bus.get(f"{ANSWERS}.dead")
+    assert (letter.body, letter.headers["x-original-key"]) == (body, "me_notify")
+    assert letter.headers["x-reason"]
+    assert scene.settled(ANSWERS) == ["accepted"]
+    assert scene.counted == {"an answer that cannot be used": 1, "dead letters": 1}
 
 
 # Restarts

@@ -361,9 +361,12 @@ async def test_what_is_no_result_is_a_dead_letter(scene, body):
     assert scene.bus.send(body, "thumb_results")
     answer(scene, job)
     await run.ended()
-    assert sorted(scene.settled(RESULTS)) == ["accepted", "dead"]
-    assert scene.bus.size(f"{RESULTS}.dead") == 1
-    assert scene.counted == {"a result that cannot be used": 1}
+    letter = await scene.bus.get(f"{RESULTS}.dead")
+    assert (letter.body, letter.headers["x-original-key"]) == (body, "thumb_results")
+    assert letter.headers["x-reason"]
+    await turns()
+    assert scene.settled(RESULTS) == ["accepted", "accepted"]
+    assert scene.counted == {"a result that cannot be used": 1, "dead letters": 1}
 
 
 async def test_results_of_jobs_that_nobody_pushed_are_ignored(scene):

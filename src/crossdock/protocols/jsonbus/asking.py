@@ -20,6 +20,7 @@ from crossdock.core.ports import Artifacts, Attempt, Clock, Records
 from crossdock.core.tables import member_payload
 from crossdock.http.egress import Egress
 from crossdock.protocols.jsonbus import hops
+from crossdock.protocols.jsonbus.burials import Burials
 from crossdock.protocols.jsonbus.bus import Bus, Consumer, Delivery, Letter
 from crossdock.protocols.jsonbus.client.calls import reference_of
 from crossdock.protocols.jsonbus.codec import decode
@@ -93,6 +94,7 @@ class AskRunner:
         self._patience = patience or Patience(nobody=_NOBODY)
         self._collector = Collector(artifacts, egress, options.largest)
         self._waiting = Waiting(SentRecords(SPACE, records, clock, _KEEP), artifacts, clock, self.counters, exact=False)
+        self._burials = Burials(bus, answers_queue(options.node), self.counters)
         self._consumer: Consumer | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -124,6 +126,7 @@ class AskRunner:
         """Take no more answers."""
         if self._consumer is not None:
             await self._consumer.close()
+        await self._burials.stop()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait((self._task,))
@@ -187,7 +190,7 @@ class AskRunner:
         if not isinstance(message, Notification):
             reason = message.reason if isinstance(message, Refused) else "it is no notification"
             self.counters.complain("an answer that cannot be used", reason, queue=answers_queue(self._options.node))
-            delivery.reject(requeue=False)
+            self._burials.begin(delivery, reason)
             return
         self._waiting.receive(message.request_id, None, _answer_of(message), delivery)
 

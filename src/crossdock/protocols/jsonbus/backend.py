@@ -19,6 +19,7 @@ from crossdock.core.identifiers import MemberId, encode_id, encode_member
 from crossdock.core.jobs import Lease, MemberOutcome, Outcome, OutcomeKind
 from crossdock.core.ports import Artifacts, Attempt, Clock, Records
 from crossdock.core.tables import member_payload
+from crossdock.protocols.jsonbus.burials import Burials
 from crossdock.protocols.jsonbus.bus import Bus, Consumer, Delivery
 from crossdock.protocols.jsonbus.codec import decode
 from crossdock.protocols.jsonbus.counters import Counters
@@ -82,6 +83,7 @@ class JsonbusRunner:
         self._patience = patience or Patience()
         sent = SentRecords(SPACE, records, clock, options.lease + _AFTERWARDS)
         self._waiting = Waiting(sent, artifacts, clock, self.counters, exact=True)
+        self._burials = Burials(bus, results_queue(options.name), self.counters)
         self._consumer: Consumer | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -113,6 +115,7 @@ class JsonbusRunner:
         """Take no more Results."""
         if self._consumer is not None:
             await self._consumer.close()
+        await self._burials.stop()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait((self._task,))
@@ -167,7 +170,7 @@ class JsonbusRunner:
         if not isinstance(message, Result) or message.job.status == "new":
             reason = message.reason if isinstance(message, Refused) else "it is no result of a job that has ended"
             self.counters.complain("a result that cannot be used", reason, queue=results_queue(self._options.name))
-            delivery.reject(requeue=False)
+            self._burials.begin(delivery, reason)
             return
         job = message.job
         # Whoever got a Task has made a job of it, and its id is known to nobody else.

@@ -15,20 +15,17 @@ import structlog
 from crossdock.core.broker import Broker
 from crossdock.core.errors import Code, CrossdockError
 from crossdock.protocols.jsonbus import hops
-from crossdock.protocols.jsonbus.bus import Bus, Consumer, Delivery, Letter, Unroutable
+from crossdock.protocols.jsonbus.burials import Burials
+from crossdock.protocols.jsonbus.bus import Bus, Consumer, Delivery, Unroutable
 from crossdock.protocols.jsonbus.caching import Cache, Placed
 from crossdock.protocols.jsonbus.codec import decode
 from crossdock.protocols.jsonbus.counters import Counters
 from crossdock.protocols.jsonbus.endings import refusal_letter
 from crossdock.protocols.jsonbus.frontend_session import CONFLICT, Burial, Offer, Refusal, judge
-from crossdock.protocols.jsonbus.letters import REASON
 from crossdock.protocols.jsonbus.names import requests_queue
 from crossdock.protocols.jsonbus.options import NodeOptions
 from crossdock.protocols.jsonbus.posting import Post
-from crossdock.protocols.jsonbus.topology import DEAD, Part, own_queue
-
-ORIGINAL_KEY: Final = "x-original-key"
-"""The header of a dead letter with the routing key that it was published under."""
+from crossdock.protocols.jsonbus.topology import Part, own_queue
 
 _CLOSING: Final = 5.0
 """Seconds that requests on their way to the disk have to get there when the door closes."""
@@ -40,7 +37,6 @@ _PAUSES: Final = (0.5, 1.0, 2.0, 5.0)
 """Seconds between tries to write, the last one again and again."""
 _PATIENCE: Final = (1.0, 5.0)
 """Seconds after which a refusal is sent again whose receiver has no queue."""
-_REASON: Final = 1000
 
 _log: Final[Any] = structlog.get_logger("crossdock.jsonbus")
 
@@ -76,6 +72,7 @@ class Frontend:
         self._queue = requests_queue(options.node)
         self._bus = bus
         self._post = Post(bus)
+        self._burials = Burials(bus, self._queue, self.counters)
         self._cache = Cache(broker, options.keep)
         self._sleep = sleep
         self._large = asyncio.Semaphore(_LARGE)
@@ -134,9 +131,9 @@ class Frontend:
         kept = True
         if isinstance(found, Burial) or not found.sound:
             self.counters.complain("requests that are none", found.reason)
-            kept = await self._bury(delivery, found.reason)
+            kept = await self._burials.keep(delivery, found.reason)
         if isinstance(found, Refusal) and not await self._refuse(delivery, found) and found.sound:
-            kept = await self._bury(delivery, f"{found.reason} (and its client has no queue for this answer)")
+            kept = await self._burials.keep(delivery, f"{found.reason} (and its client has no queue for this answer)")
         if kept:
             delivery.accept()
         else:
@@ -176,23 +173,3 @@ class Frontend:
             return False
         finally:
             self._patient -= patient
-
-    async def _bury(self, delivery: Delivery, reason: str) -> bool:
-        """Keep what came as a dead letter that says why it is one; tell whether that was possible."""
-        headers: dict[str, str | int | float | bool | None] = {REASON: reason[:_REASON], ORIGINAL_KEY: delivery.key}
-        letter = Letter(
-            body=delivery.body,
-            key=self._queue,
-            kind="",
-            id=delivery.id,
-            correlation=delivery.correlation,
-            exchange=DEAD,
-            headers=headers,
-        )
-        self.counters.count("dead letters")
-        try:
-            await self._post.publish(letter)
-        except (Unroutable, CrossdockError) as error:
-            self.counters.complain("dead letters without a reason", str(error) or "their queue is gone")
-            return False
-        return True
