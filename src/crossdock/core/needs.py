@@ -157,11 +157,16 @@ def failure(job: Job, parent: Job | None) -> tuple[str, str]:
         return "dependency_failed", "a job that this one waited for did not succeed"
     ended = "was cancelled" if parent.state is State.CANCELLED else "failed"
     reason = parent.message or parent.code
-    text = f"the job {encode_id(parent.id)} of {parent.kind!r} {ended}{f': {reason}' if reason else ''}"[:_REASON]
+    text = _shortened(f"the job {encode_id(parent.id)} of {parent.kind!r} {ended}{f': {reason}' if reason else ''}")
     member = needed_jobs(job).get(parent.id)
     if member is None:
         return "dependency_failed", f"this job waited for another one, but {text}"
     return "need_failed", f"{member!r} cannot be had: {text}"
+
+
+def _shortened(text: str) -> str:
+    """Return a text that is not too long. Its middle goes: down a chain of needs, what went wrong stands at the end."""
+    return text if len(text) <= _REASON else f"{text[: _REASON // 3]} … {text[-_REASON * 2 // 3 :]}"
 
 
 def waiting_for(job: Job, unmet: Collection[int], kind: Kind | None) -> str:

@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from brokers import DONE, STEADY, WRONG, House, Valve
 from crossdock.core.errors import Code, CrossdockError, StoreFull
@@ -210,6 +211,15 @@ async def test_a_failure_deep_down_is_told_at_the_top(house):
     job = await house.submit("gallery")
     await finish(house, outcome=WRONG)
     assert (await house.job(job)).message.endswith("it cannot work")
+
+
+async def test_a_long_reason_is_shortened_in_its_middle(house):
+    job = await house.submit("gallery")
+    await finish(house, outcome=replace(WRONG, message="x" * 5000 + " and that is why"))
+    message = (await house.job(job)).message
+    assert message.startswith("'")
+    assert message.endswith("x and that is why")
+    assert len(message) < 600
 
 
 async def test_a_need_that_fails_makes_the_others_needless(house):
