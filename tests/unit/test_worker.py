@@ -288,6 +288,17 @@ async def test_a_report_is_repeated_until_it_is_heard(place: Place) -> None:
     assert (ended.state, ended.attempt, place.lost_reports) == (State.SUCCEEDED, 1, 0)
 
 
+async def test_a_slot_is_free_for_others_while_a_report_is_on_its_way(place: Place) -> None:
+    place.lost_reports = 1_000_000
+    async with place.worker(slots=1):
+        first = await place.submit("add", {"a": 1})
+        await place.missed.wait()
+        second = await place.submit("patient")
+        await place.logged(second, "log")
+        place.lost_reports = 0
+        assert (await place.end(first)).state is State.SUCCEEDED
+
+
 async def test_a_lease_lasts_until_its_report_has_arrived(place: Place) -> None:
     place.slow_report = asyncio.Event()
     async with place.worker(local=False):

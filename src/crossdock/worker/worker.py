@@ -24,6 +24,8 @@ _REMOTE_BEAT: Final = 1.0
 _LOCAL_WAIT: Final = 1.0
 _REMOTE_WAIT: Final = 10.0
 _SEND_PAUSE: Final = 0.05
+_REPORTS: Final = 64
+"""Reports that may be on their way beside what runs: a slot is free when the work is done, not when the broker has heard."""
 _LAST_CLAIM: Final = 0.2
 """Seconds that a claim has, once the worker is drained, to come back with what it was just given."""
 _RELEASED: Final = Outcome(kind=OutcomeKind.RELEASED, code="released", message="the worker was told to stop at once")
@@ -56,6 +58,7 @@ class Worker:
         self._info = info
         self._delivery = Delivery()
         self._held: dict[int, Holding] = {}
+        self._running: set[int] = set()
         self._gathered: dict[Holding, None] = {}
         self._draining = asyncio.Event()
         self._changed = asyncio.Event()
@@ -102,7 +105,7 @@ class Worker:
         backoff = Backoff()
         attached = False
         while not self._draining.is_set():
-            free = self._info.slots - len(self._held)
+            free = self._free()
             if attached and free <= 0:
                 self._changed.clear()
                 await self._changed.wait()
@@ -122,6 +125,10 @@ class Worker:
             for lease in leases:
                 self._begin(lease, group)
 
+    def _free(self) -> int:
+        slots = self._info.slots
+        return min(slots - len(self._running), slots + _REPORTS - len(self._held))
+
     async def _attach(self) -> None:
         tokens = list(self._held)
         self._heed(await self._dispatch.attach(self._info, tokens), tokens)
@@ -129,11 +136,13 @@ class Worker:
     def _begin(self, lease: Lease, group: asyncio.TaskGroup) -> None:
         holding = Holding(lease, self._dispatch, self._delivery, self._note_gathered)
         self._held[lease.token] = holding
+        self._running.add(lease.token)
         holding.task = group.create_task(self._attend(holding))
         # Not at the end of the task's own code: a task that is killed before its first step never gets there.
         holding.task.add_done_callback(lambda _: self._let_go(lease.token))
 
     def _let_go(self, token: int) -> None:
+        self._running.discard(token)
         self._held.pop(token).over()
         self._changed.set()
 
@@ -141,6 +150,8 @@ class Worker:
         """See one lease through."""
         # What was on its way when the worker was told to take nothing more goes back.
         outcome = _RELEASED if self._draining.is_set() else await self._attempts.outcome(holding)
+        self._running.discard(holding.lease.token)
+        self._changed.set()
         try:
             if outcome is not None:
                 await holding.finish(outcome)
