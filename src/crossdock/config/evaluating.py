@@ -35,7 +35,7 @@ class Recodex(Section, frozen=True):
     unroutable_timeout: Annotated[
         float, about("How long an accepted job waits while no capable worker is attached.", unit="seconds", gt=0)
     ] = 600.0
-    max_failures: Annotated[int, about("Attempts of a job before it has failed.", ge=1)] = 3
+    max_failures: Annotated[int, about("Attempts of an evaluation before it has failed.", ge=1)] = 3
     ping_interval: Annotated[float, about("Pause between two pings of a worker.", unit="seconds", gt=0)] = 1.0
     max_liveness: Annotated[int, about("Silent ping intervals after which a worker is gone.", ge=1)] = 4
     secret_key: Annotated[str, about("File of the CURVE secret key of both ZeroMQ doors. Empty: no encryption.")] = ""

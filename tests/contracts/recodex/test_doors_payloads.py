@@ -5,14 +5,16 @@ import asyncio
 import msgspec
 import pytest
 
-from contracts.recodex.doors_scene import Scene, scene_at
+from contracts.recodex.doors_scene import ANY_PORT, Scene, scene_at
 from crossdock.core.errors import Code, CrossdockError
 from crossdock.core.identifiers import encode_id
 from crossdock.core.jobs import Lease, OutcomeKind
 from crossdock.core.lifecycle import State
+from crossdock.core.policy import Overrides
 from crossdock.core.requests import Capabilities, Submit, WorkerInfo
 from crossdock.protocols.recodex.hooks import Hooks
 from crossdock.protocols.recodex.messages import Evaluate, Owed
+from crossdock.protocols.recodex.options import RecodexOptions
 
 ARTIFACT = b'{"submission":{"digest":"%s","size":3,"media_type":"application/zip"},"result_url":null}' % (b"a" * 64)
 
@@ -79,6 +81,18 @@ async def test_a_job_of_another_kind_has_its_payload_behind_the_archive_url(scen
     [job] = await scene.jobs()
     assert (job.kind, job.payload) == ("echo", b'{"x": 1}')
     assert Owed.read(job.notify[0].address) == Owed("j", "http://r/1", "echo")
+
+
+async def test_how_often_another_kind_is_tried_is_its_own_to_say(tmp_path, files: Files):
+    options = RecodexOptions(clients=ANY_PORT, workers=ANY_PORT, max_request_failures=2)
+    files.holds["http://a/1.zip"] = b"1"
+    async with scene_at(tmp_path, options, hooks=Hooks(fetch=files.fetch)) as scene:
+        await attach_echo(scene)
+        await scene.ready_worker()
+        for headers in (["meta.kind=echo"], []):
+            assert await scene.client().eval("j", *headers) == ["accept"]
+        overrides = {job.kind: job.overrides for job in await scene.jobs()}
+    assert overrides == {"echo": None, "evaluation": Overrides(attempts=2)}
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,8 @@ class RecodexOptions(Struct, frozen=True, kw_only=True):
 
     ``clients`` and ``workers`` are ZeroMQ endpoints; an address beyond loopback needs ``curve`` or ``insecure``.
     A worker that has said nothing for ``max_liveness`` times ``ping_interval`` seconds is lost.
-    ``max_request_failures`` is how often a job is tried in all. ``no_worker`` says what becomes of a job that no attached
-    worker could take: it is rejected, or it waits. Job ids are remembered for ``remember`` seconds.
+    ``max_request_failures`` is how often an evaluation is tried in all. ``no_worker`` says what becomes of a job that no
+    attached worker could take: it is rejected, or it waits. Job ids are remembered for ``remember`` seconds.
     ``in_flight`` is how many jobs may be on their way to the disk before the clients' door stops reading.
     """
 

@@ -8,6 +8,7 @@ import structlog
 
 from crossdock.core.broker import Broker
 from crossdock.core.errors import Code, CrossdockError
+from crossdock.core.kinds import Kind
 from crossdock.protocols.recodex.frontend_session import Offer
 from crossdock.protocols.recodex.hooks import Hooks
 from crossdock.protocols.recodex.messages import EVALUATION, FAILED, Accept, Eval, Reject
@@ -108,12 +109,15 @@ class Submissions:
             self._hooks.feed(message.job, _FAILED)
             return Reject(no_worker(message.headers))
         payload = None if kind.name == EVALUATION else await self._fetch(message.archive)
-        most = self._options.max_request_failures
-        attempts = None if kind.policy.attempts == most else most
         expires = self._broker.clock.wall() + self._options.remember
-        request = submit(message, frames, payload, attempts, expires)
+        request = submit(message, frames, payload, self._attempts(kind), expires)
         _, written = await self._broker.intake.submit_soon(request)
         return _ACCEPTED if written is None else written
+
+    def _attempts(self, kind: Kind) -> int | None:
+        """Return how often a job is tried in all, None if its kind says so: what ReCodEx has are evaluations."""
+        most = self._options.max_request_failures
+        return most if kind.name == EVALUATION and kind.policy.attempts != most else None
 
     async def _fetch(self, url: str) -> bytes:
         """Return the payload behind a URL. Slow servers of some clients must not fill the door for all."""
