@@ -104,6 +104,19 @@ def test_an_error_status_says_which_and_what(polling):
     assert polling.abandon() is None
 
 
+def test_of_a_problem_document_the_detail_is_told(polling):
+    with pytest.raises(WorkerError) as caught:
+        polling.receive(422, b'{"type":"about:blank","status":422,"detail":"no such \\"page\\""}')
+    assert str(caught.value) == 'the server answered 422: no such "page"'
+
+
+@pytest.mark.parametrize("body", [b'{"detail":7}', b'{"title":"x"}', b"[1]", b"7", b'{"detail":"' + b"[" * 50])
+def test_what_only_looks_like_a_problem_document_is_told_as_it_is(polling, body):
+    with pytest.raises(WorkerError) as caught:
+        polling.receive(500, body)
+    assert caught.value.message == body.decode()
+
+
 def test_a_task_that_is_given_up_is_stopped_once(polling):
     answer(polling, running(TOKEN))
     assert polling.abandon() == Stop(TOKEN)

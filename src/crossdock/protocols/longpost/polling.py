@@ -6,12 +6,19 @@ goes on until it is given :class:`Done`. The two clients and the backend are thr
 
 from enum import Enum
 from http import HTTPStatus
+from typing import Final
 
+import msgspec
 from msgspec import Struct
 
 from crossdock.core.errors import Code, CrossdockError
 from crossdock.protocols.longpost.codec import decode_reply
 from crossdock.protocols.longpost.messages import Answer, Cargo, Get, Part, Request, Start, Stop, Token
+
+_TEXT: Final = 1000
+"""Bytes of a failure's body that are passed on, if it is no problem document."""
+_DETAIL: Final = 16 * 1024
+"""Characters of a problem's detail that are."""
 
 
 class WorkerError(Exception):
@@ -19,7 +26,7 @@ class WorkerError(Exception):
 
     Args:
         status: the HTTP status.
-        message: the text the server sent with it.
+        message: the text the server sent with it; of a problem document, its detail.
     """
 
     def __init__(self, status: int, message: str) -> None:
@@ -108,7 +115,7 @@ class Polling:
             CrossdockError: ``invalid`` if the body is not an answer to what was asked.
         """
         if status != HTTPStatus.OK:
-            raise WorkerError(status, body[:1000].decode("utf-8", "replace"))
+            raise WorkerError(status, _told(body))
         reply = decode_reply(body)
         if self.stage is Stage.COLLECTING:
             return self._collect(reply)
@@ -159,3 +166,18 @@ class Polling:
     def _finish(self, text: str) -> Done:
         self.stage = Stage.OVER
         return Done(text)
+
+
+class _Problem(Struct):
+    detail: str
+
+
+_problems: Final = msgspec.json.Decoder(_Problem)
+
+
+def _told(body: bytes) -> str:
+    """Return what the body of a failure says to people."""
+    try:
+        return _problems.decode(body).detail[:_DETAIL]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return body[:_TEXT].decode("utf-8", "replace")
