@@ -91,7 +91,7 @@ def _longpost(name: str, table: LongpostBackend) -> Backend:
     delays = longpost.Delays(initial=table.poll_first, factor=table.poll_factor, step=table.poll_step, cap=table.poll_max)
     return Backend(
         name=f"longpost/{name}",
-        runner=longpost.LongpostRunner(table.url, delays=delays, headers=table.headers),
+        runner=longpost.LongpostRunner(table.url, delays=delays, headers=table.headers, max_result=table.max_result),
         kinds=table.kinds or (name,),
         slots=table.slots,
         description=f"LONGPOST endpoint {table.url}",

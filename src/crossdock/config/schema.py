@@ -143,6 +143,7 @@ class LongpostBackend(Section, frozen=True):
     poll_factor: Annotated[float, about("Each pause is at least the last one times this.", ge=1)] = 1.01
     poll_step: Annotated[float, about("And at least the last one plus this.", unit="seconds", ge=0)] = 0.01
     poll_max: Annotated[float, about("The longest pause.", unit="seconds", gt=0)] = 60.0
+    max_result: Annotated[int, about("Largest result that is read, as it comes.", unit="bytes", ge=1024)] = 256 * 2**20
 
 
 class Backends(Section, frozen=True):

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from servers import free_port
@@ -36,8 +37,8 @@ class Yard:
         )
         self.tasks: list[asyncio.Task[None]] = []
 
-    def back(self, kind: str, url: str, slots: int = 2) -> Worker:
-        runner = LongpostRunner(url, delays=FAST)
+    def back(self, kind: str, url: str, slots: int = 2, **options: Any) -> Worker:
+        runner = LongpostRunner(url, delays=FAST, **options)
         offers = Capabilities(values={"kind": (kind,)})
         info = WorkerInfo(id=f"{LOCAL}longpost/{kind}", slots=slots, capabilities=offers, local=True)
         worker = Worker(self.broker.dispatch, self.broker.artifacts, {"longpost": runner}, KINDS, info)
@@ -89,6 +90,13 @@ async def test_long_results_and_payloads(yard, quick):
     assert json.loads(job.result) == "é" * 1000
     yard.back("echo", quick.url("echo"))
     assert (await yard.run("echo", "x" * 2000)).state is State.SUCCEEDED
+
+
+async def test_a_result_that_is_too_large_fails_the_job_at_once(yard, endpoint):
+    yard.back("big", endpoint.url("big"), max_result=2000)
+    job = await yard.run("big", ["x", 3000])
+    assert (job.state, job.code, job.attempt) == (State.FAILED, "too_large", 1)
+    assert "max_result" in job.message
 
 
 async def test_many_jobs_share_the_slots(yard, endpoint):

@@ -8,6 +8,7 @@ import pytest
 from quick_server import WorkerError as QuickError
 from quick_server import worker_request
 
+from crossdock.core.errors import Code, CrossdockError
 from crossdock.protocols.longpost import AsyncLongpostClient, Delays, GoneError, LongpostClient, LongpostOptions, WorkerError
 
 FAST = Delays(initial=0.02, step=0.01)
@@ -20,13 +21,13 @@ def options():
 
 
 @contextlib.asynccontextmanager
-async def caller(form, url):
+async def caller(form, url, **options):
     """Yield ``run(payload, **options)`` of either form of our client."""
     if form == "async":
-        async with AsyncLongpostClient(url, delays=FAST) as client:
+        async with AsyncLongpostClient(url, delays=FAST, **options) as client:
             yield client.run
     else:
-        with LongpostClient(url, delays=FAST) as client:
+        with LongpostClient(url, delays=FAST, **options) as client:
             yield lambda *args, **options: asyncio.to_thread(client.run, *args, **options)
 
 
@@ -47,6 +48,14 @@ class TestOurClients:
     async def test_long_results_are_joined(self, endpoint, form, text):
         async with caller(form, endpoint.url("big")) as run:
             assert await run([text, 300]) == text * 300
+
+    async def test_a_result_that_is_too_large_is_not_read(self, endpoint, form):
+        async with caller(form, endpoint.url("big"), max_result=2000) as run:
+            assert await run(["x", 300]) == "x" * 300
+            with pytest.raises(CrossdockError) as caught:
+                await run(["x", 3000])
+            assert caught.value.code is Code.TOO_LARGE
+            assert await run(["x", 300]) == "x" * 300
 
     async def test_failures_carry_their_status(self, endpoint, form):
         async with caller(form, endpoint.url("fail")) as run:

@@ -11,7 +11,7 @@ from typing import Final, cast
 from crossdock.core.jobs import Lease, MemberOutcome, Outcome, OutcomeKind
 from crossdock.core.ports import Attempt
 from crossdock.core.tables import member_payload
-from crossdock.protocols.longpost.client import AsyncLongpostClient
+from crossdock.protocols.longpost.client import MAX_RESULT, AsyncLongpostClient
 from crossdock.protocols.longpost.polling import Delays
 from crossdock.protocols.longpost.remote import run_remotely
 
@@ -25,10 +25,18 @@ class LongpostRunner:
         url: the endpoint.
         delays: the pauses between polls.
         headers: sent with every request.
+        max_result: bytes that a result may have on its way.
     """
 
-    def __init__(self, url: str, *, delays: Delays | None = None, headers: Mapping[str, str] | None = None) -> None:
-        self._client = AsyncLongpostClient(url, delays=delays, headers=headers)
+    def __init__(
+        self,
+        url: str,
+        *,
+        delays: Delays | None = None,
+        headers: Mapping[str, str] | None = None,
+        max_result: int = MAX_RESULT,
+    ) -> None:
+        self._client = AsyncLongpostClient(url, delays=delays, headers=headers, max_result=max_result)
 
     async def start(self) -> None:
         """There is nothing to get ready: connections are made when they are needed."""

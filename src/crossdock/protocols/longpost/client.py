@@ -14,12 +14,15 @@ from crossdock.core.errors import Code, CrossdockError
 from crossdock.http.closing import AsyncClosing, Closing
 from crossdock.protocols.longpost.codec import encode_request
 from crossdock.protocols.longpost.messages import Request
-from crossdock.protocols.longpost.polling import Ask, Delays, GoneError, Polling, Step, WorkerError
+from crossdock.protocols.longpost.polling import Ask, Delays, GoneError, Polling, Stage, Step, WorkerError
 
 HEADERS: Final = {"content-type": "application/json"}
 TIMEOUT: Final = httpx.Timeout(30.0, connect=10.0)
 STOP_SECONDS: Final = 5.0
 STOP_TIMEOUT: Final = httpx.Timeout(STOP_SECONDS)
+
+MAX_RESULT: Final = 256 * 2**20
+"""Bytes of the answers that make a result, at most."""
 
 RETRIES: Final = 3
 """Polls in a row that may go unanswered before a task is given up."""
@@ -35,6 +38,8 @@ class Task:
         self.polling = polling
         self.step = step
         self.unanswered = 0
+        self.gathered = 0
+        """Bytes of the parts of the result that have come."""
 
     @property
     def token(self) -> str | None:
@@ -44,6 +49,8 @@ class Task:
     def answered(self, status: int, body: bytes) -> None:
         """Take the answer to what was asked last."""
         self.unanswered = 0
+        if self.polling.stage is Stage.COLLECTING:
+            self.gathered += len(body)
         self.step = self.polling.receive(status, body)
 
     def unreachable(self, error: httpx.TransportError) -> None:
@@ -68,10 +75,19 @@ class LongpostClient(Closing):
         url: the endpoint, such as ``http://127.0.0.1:8080/longpost/mandelbrot``.
         delays: the pauses between polls.
         headers: sent with every request, ``Authorization`` for example.
+        max_result: bytes that a result may have on its way; one that is larger is not read to its end.
     """
 
-    def __init__(self, url: str, *, delays: Delays | None = None, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        delays: Delays | None = None,
+        headers: Mapping[str, str] | None = None,
+        max_result: int = MAX_RESULT,
+    ) -> None:
         self._url = url
+        self._max = max_result
         self._delays = delays
         self._http = httpx.Client(headers={**(headers or {}), **HEADERS}, timeout=TIMEOUT)
 
@@ -102,13 +118,14 @@ class LongpostClient(Closing):
             WorkerError: the worker failed.
             GoneError: the server does not know the task any more.
             TimeoutError: it took longer than ``timeout``.
+            CrossdockError: ``too_large`` if the result is, ``invalid`` if the server does not keep to the protocol.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
             while isinstance(task.step, Ask):
                 time.sleep(pause(task.step, deadline, time.monotonic(), on_poll))
                 try:
-                    task.answered(*self._post(task.step.request))
+                    task.answered(*self._post(task.step.request, read=task.gathered))
                 except httpx.TransportError as error:
                     task.unreachable(error)
         except BaseException:
@@ -127,9 +144,14 @@ class LongpostClient(Closing):
             with contextlib.suppress(httpx.HTTPError):
                 self._post(stop, STOP_TIMEOUT)
 
-    def _post(self, request: Request, timeout: httpx.Timeout = TIMEOUT) -> tuple[int, bytes]:
-        response = self._http.post(self._url, content=encode_request(request), timeout=timeout)
-        return response.status_code, response.content
+    def _post(self, request: Request, timeout: httpx.Timeout = TIMEOUT, read: int = 0) -> tuple[int, bytes]:
+        """Return status and body of an answer; ``read`` bytes of the same result have come before."""
+        body = bytearray()
+        with self._http.stream("POST", self._url, content=encode_request(request), timeout=timeout) as response:
+            for piece in response.iter_bytes():
+                body += piece
+                check_size(read + len(body), self._max)
+        return response.status_code, bytes(body)
 
 
 class AsyncLongpostClient(AsyncClosing):
@@ -139,10 +161,19 @@ class AsyncLongpostClient(AsyncClosing):
         url: the endpoint.
         delays: the pauses between polls.
         headers: sent with every request.
+        max_result: bytes that a result may have on its way.
     """
 
-    def __init__(self, url: str, *, delays: Delays | None = None, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        delays: Delays | None = None,
+        headers: Mapping[str, str] | None = None,
+        max_result: int = MAX_RESULT,
+    ) -> None:
         self._url = url
+        self._max = max_result
         self._delays = delays
         self._http = httpx.AsyncClient(headers={**(headers or {}), **HEADERS}, timeout=TIMEOUT)
 
@@ -185,7 +216,7 @@ class AsyncLongpostClient(AsyncClosing):
             while isinstance(task.step, Ask):
                 await asyncio.sleep(pause(task.step, deadline, loop.time(), on_poll))
                 try:
-                    task.answered(*await self._post(task.step.request))
+                    task.answered(*await self._post(task.step.request, read=task.gathered))
                 except httpx.TransportError as error:
                     task.unreachable(error)
         except BaseException:
@@ -204,9 +235,14 @@ class AsyncLongpostClient(AsyncClosing):
             with contextlib.suppress(httpx.HTTPError):
                 await self._post(stop, STOP_TIMEOUT)
 
-    async def _post(self, request: Request, timeout: httpx.Timeout = TIMEOUT) -> tuple[int, bytes]:
-        response = await self._http.post(self._url, content=encode_request(request), timeout=timeout)
-        return response.status_code, response.content
+    async def _post(self, request: Request, timeout: httpx.Timeout = TIMEOUT, read: int = 0) -> tuple[int, bytes]:
+        """Return status and body of an answer; see :meth:`LongpostClient._post`."""
+        body = bytearray()
+        async with self._http.stream("POST", self._url, content=encode_request(request), timeout=timeout) as response:
+            async for piece in response.aiter_bytes():
+                body += piece
+                check_size(read + len(body), self._max)
+        return response.status_code, bytes(body)
 
 
 def payload_text(payload: object) -> bytes:
@@ -219,6 +255,18 @@ def payload_text(payload: object) -> bytes:
         return msgspec.json.encode(payload)
     except (TypeError, ValueError, RecursionError) as error:
         raise CrossdockError(Code.INVALID, f"the payload has no JSON form: {error}") from None
+
+
+def check_size(size: int, limit: int) -> None:
+    """Give a result up that is larger than it may be.
+
+    Raises:
+        CrossdockError: ``too_large``.
+    """
+    if size > limit:
+        raise CrossdockError(
+            Code.TOO_LARGE, f"the result is larger than the {limit:,} bytes that are read of one (max_result)"
+        )
 
 
 def pause(ask: Ask, deadline: float | None, now: float, on_poll: OnPoll | None) -> float:

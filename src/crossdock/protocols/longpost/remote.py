@@ -6,7 +6,7 @@ from typing import Final
 import httpx
 import msgspec
 
-from crossdock.core.errors import CrossdockError
+from crossdock.core.errors import Code, CrossdockError
 from crossdock.core.jobs import Outcome, OutcomeKind
 from crossdock.protocols.longpost.client import AsyncLongpostClient
 from crossdock.protocols.longpost.polling import GoneError, WorkerError
@@ -37,6 +37,10 @@ async def run_remotely(client: AsyncLongpostClient, payload: bytes, timeout: flo
     except httpx.HTTPError as error:
         return Outcome(kind=OutcomeKind.ERRORED, code="unreachable", message=f"the remote endpoint: {error!r}")
     except (CrossdockError, msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        if isinstance(error, CrossdockError) and error.code is Code.TOO_LARGE:  # as it will be the next time
+            return Outcome(
+                kind=OutcomeKind.FAILED, code=error.code, message=f"the remote endpoint's answer: {error.message}"
+            )
         return Outcome(kind=OutcomeKind.ERRORED, code="protocol", message=f"the remote endpoint's answer: {error}")
 
 
