@@ -68,6 +68,20 @@ async def test_no_more_jobs_than_slots_run_and_the_others_wait_for_everybody(sce
     assert (first.hands.most, len(first.hands.runs)) == (2, 2)
 
 
+async def test_jobs_taken_ahead_wait_here_for_a_slot(scene: Scene):
+    first = await scene.crew("first", slots=1, parameters="ahead=2")
+    first.hands.free.clear()
+    for number in range(4):
+        await scene.push(f"j{number}")
+    await first.hands.begun(1)
+    second = await scene.crew("second", slots=3)
+    await second.hands.begun(1)
+    first.hands.free.set()
+    done = {(await scene.result())["job"]["id"] for _ in range(4)}
+    assert done == {f"j{number}" for number in range(4)}
+    assert (first.hands.most, len(first.hands.runs), len(second.hands.runs)) == (1, 3, 1)
+
+
 async def test_a_failure_is_answered_with_its_code(scene: Scene):
     crew = await scene.crew()
     crew.hands.outcome = Outcome(kind=OutcomeKind.FAILED, code="no_image", message="it is no image")

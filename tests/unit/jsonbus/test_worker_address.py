@@ -14,12 +14,12 @@ def test_the_least_that_can_be_said():
 
 def test_everything_that_can_be_said():
     address = parse_connect(
-        "jsonbus+amqps://me:se%40cret@host:5671/a%2Fb?node=thumbs&kind=resize&slots=3&ack_after=60&largest=2048&lists=yes"
+        "jsonbus+amqps://me:se%40cret@host:5671/a%2Fb?node=thumbs&kind=resize&slots=3&ack_after=60&ahead=6&largest=2048&lists=yes"
         "&jobs=to_do&results=done&ca=/etc/ca.pem"
     )
     assert address.url == "amqps://me:se%40cret@host:5671/a%2Fb"
     assert (address.node, address.jobs, address.results) == ("thumbs", "to_do", "done")
-    assert (address.kind, address.slots, address.ack_after, address.largest) == ("resize", 3, 60.0, 2048)
+    assert (address.kind, address.slots, address.ahead, address.ack_after, address.largest) == ("resize", 3, 6, 60.0, 2048)
     assert address.lists
     assert address.ca == "/etc/ca.pem"
     assert "cret" not in address.shown
@@ -39,7 +39,7 @@ def test_what_is_not_said():
         ("jsonbus+amqp://host/a/b", "a / in VHOST is written %2F"),
         ("jsonbus+amqp://host:port/", "jsonbus+amqp://USER:PASSWORD@HOST:PORT/VHOST"),
         ("jsonbus+amqp://host/?nod=x", "do you mean 'node'?"),
-        ("jsonbus+amqp://host/?zzz=x", "there are ack_after, ca, jobs"),
+        ("jsonbus+amqp://host/?zzz=x", "there are ack_after, ahead, ca, jobs"),
         ("jsonbus+amqp://host/?node=a&node=b", "'node' is given twice"),
         ("jsonbus+amqp://host/?slots=0", "slots has to be a number from 1 to 10000"),
         ("jsonbus+amqp://host/?ack_after=soon", "ack_after has to be a number"),

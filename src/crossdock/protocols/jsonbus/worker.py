@@ -52,7 +52,7 @@ class JsonbusDispatch:
         self._arrived = asyncio.Event()
 
     async def attach(self, worker: WorkerInfo, tokens: Sequence[int] = ()) -> Renewal:
-        """Begin to take jobs for a worker, as many as it has slots.
+        """Begin to take jobs for a worker, as many as it has slots, and those that it may have ahead.
 
         Raises:
             CrossdockError: ``unavailable`` while RabbitMQ is away.
@@ -60,7 +60,7 @@ class JsonbusDispatch:
         if self._worker is None or self._worker.id != worker.id:
             await self._leave()
             self._session = WorkerSession(self._address, worker.capabilities.values.get("kind", ()))
-            await self._source.open(worker.slots)
+            await self._source.open(worker.slots + self._address.ahead)
             self._worker = worker
         return Renewal(self._session.alive(tokens), ())
 
@@ -146,7 +146,7 @@ class JsonbusDispatch:
     def _adjust(self) -> None:
         """Let RabbitMQ leave as many jobs with us as there are slots without one that is acknowledged and goes on."""
         if self._worker is not None and not self._session.leaving:
-            self._source.limit(max(self._worker.slots - self._session.acknowledged, 0))
+            self._source.limit(max(self._worker.slots + self._address.ahead - self._session.acknowledged, 0))
 
     def _check(self, worker: str) -> None:
         if self._worker is None or self._worker.id != worker:

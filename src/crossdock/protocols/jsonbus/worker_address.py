@@ -12,7 +12,7 @@ ACK_AFTER: Final = 900.0
 LARGEST: Final = 15 * 2**20
 """Bytes of a result; RabbitMQ takes 16 MiB since 4.0."""
 _DAY: Final = 86400.0
-_KNOWN: Final = ("ack_after", "ca", "jobs", "kind", "largest", "lists", "node", "results", "slots")
+_KNOWN: Final = ("ack_after", "ahead", "ca", "jobs", "kind", "largest", "lists", "node", "results", "slots")
 
 
 class WorkerAddress(Struct, frozen=True, kw_only=True):
@@ -20,8 +20,9 @@ class WorkerAddress(Struct, frozen=True, kw_only=True):
 
     ``node`` names our own jobs queue, ``jobs`` that of the PHP library if there is none, ``results`` is a routing key.
     Every job is of ``kind``, unless that is empty. A job that runs longer than ``ack_after`` seconds is acknowledged then.
-    ``largest`` is the greatest result in bytes. ``lists``: objects with the names 0, 1, 2 … become lists again. ``ca`` is a
-    PEM file of who may sign the broker's certificate, ``shown`` is the address without the password.
+    ``ahead`` is how many jobs may come here before there is a slot for them. ``largest`` is the greatest result in bytes.
+    ``lists``: objects with the names 0, 1, 2 … become lists again. ``ca`` is a PEM file of who may sign the broker's
+    certificate, ``shown`` is the address without the password.
     """
 
     url: str
@@ -31,6 +32,7 @@ class WorkerAddress(Struct, frozen=True, kw_only=True):
     results: str
     kind: str = ""
     ack_after: float = ACK_AFTER
+    ahead: int = 0
     largest: int = LARGEST
     lists: bool = False
     slots: int | None = None
@@ -40,8 +42,9 @@ class WorkerAddress(Struct, frozen=True, kw_only=True):
 def parse_connect(url: str) -> WorkerAddress:
     """Return what ``jsonbus+amqp://USER:PASSWORD@HOST:PORT/VHOST?node=NAME`` names; ``jsonbus+amqps`` is for TLS.
 
-    More parameters: ``kind``, ``slots``, ``ack_after`` (seconds), ``largest`` (bytes), ``lists=yes``, ``ca``, and ``jobs``
-    and ``results`` if the queue of jobs and the routing key of results are not ``NAME_jobs`` and ``NAME_results``.
+    More parameters: ``kind``, ``slots``, ``ahead``, ``ack_after`` (seconds), ``largest`` (bytes), ``lists=yes``, ``ca``,
+    and ``jobs`` and ``results`` if the queue of jobs and the routing key of results are not ``NAME_jobs`` and
+    ``NAME_results``.
 
     Raises:
         CrossdockError: ``invalid``; the text says what is wrong with it.
@@ -56,6 +59,7 @@ def parse_connect(url: str) -> WorkerAddress:
         results=address.text("results", results_key(node)),
         kind=address.text("kind"),
         ack_after=address.number("ack_after", ACK_AFTER, 1, _DAY),
+        ahead=int(address.number("ahead", 0, 0, 10_000)),
         largest=int(address.number("largest", LARGEST, 1024, 2**30)),
         lists=address.flag("lists"),
         slots=_slots(address),
