@@ -12,7 +12,7 @@ from crossdock.core.changes import Admission
 from crossdock.core.desk import Desk
 from crossdock.core.documents import is_large, shelve
 from crossdock.core.errors import Code, CrossdockError, StoreFull
-from crossdock.core.families import Family, make, needs_of, shelved
+from crossdock.core.families import Family, Need, make, needs_of, shelved
 from crossdock.core.harvest import harvest, harvest_one, succeeded
 from crossdock.core.identifiers import encode_id
 from crossdock.core.jobs import ArraySpec, Job, Tally
@@ -81,13 +81,31 @@ class BrokerIntake:
         needs = await needs_of(request, kind, self._kinds, self._desk.artifacts) if kind.needs else ()
         if request.array is not None or is_large(request.payload):
             request = await shelved(request, self._desk.artifacts)
-        if request.key is not None and (found := await self.find(request.tenant, request.key)) is not None:
-            return Submitted(found, existing=True)
+        if request.key is None:
+            return await self._related(request, needs, batch)
+        return await self._make_once(request, request.key, needs, batch)
+
+    async def _related(self, request: Submit, needs: Sequence[Need], batch: int | None) -> Family:
         waits = await self._unfinished(request.after) if request.after else ()
-        family = make(request, needs, waits, self._desk.ids, self._desk.clock.wall(), batch)
-        if not self._desk.scheduler.newcomers.reserve(family.head):
-            raise CrossdockError(Code.CONFLICT, f"the key {request.key!r} is used twice at the same time")
-        return family
+        return make(request, needs, waits, self._desk.ids, self._desk.clock.wall(), batch)
+
+    async def _make_once(self, request: Submit, key: str, needs: Sequence[Need], batch: int | None) -> Family | Submitted:
+        """Make a job unless there is one under its key, which is taken before anything is waited for."""
+        newcomers, tenant = self._desk.scheduler.newcomers, request.tenant
+        taken = newcomers.reserve(tenant, key)
+        try:
+            if not taken:
+                await self._desk.journal.durable()
+            if (found := await self._desk.store.by_key(tenant, key)) is not None:
+                return Submitted(await self.job(found), existing=True)
+            if not taken:
+                raise CrossdockError(Code.CONFLICT, f"the key {key!r} is used twice at the same time")
+            family = await self._related(request, needs, batch)
+            newcomers.bind(family.head)
+            return family
+        finally:
+            if taken:
+                newcomers.release(tenant, key)
 
     def _write(self, family: Family, batch: tuple[int, str, int] | None) -> Awaitable[None]:
         try:

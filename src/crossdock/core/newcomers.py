@@ -1,6 +1,10 @@
 """Jobs that are being written for the first time: nobody may see them yet, but nobody may submit them twice either."""
 
+from typing import Final
+
 from crossdock.core.jobs import Job
+
+_NOBODY: Final = 0
 
 
 class Newcomers:
@@ -10,11 +14,22 @@ class Newcomers:
         self.jobs: set[int] = set()
         self._keys: dict[tuple[str, str], int] = {}
 
-    def reserve(self, job: Job) -> bool:
-        """Take the key of a job; False if another one is being written under it."""
-        if job.key is None:
-            return True
-        return self._keys.setdefault((job.tenant, job.key), job.id) == job.id
+    def reserve(self, tenant: str, key: str) -> bool:
+        """Take a key for a job that is still to be made; False if it is taken."""
+        if (tenant, key) in self._keys:
+            return False
+        self._keys[tenant, key] = _NOBODY
+        return True
+
+    def bind(self, job: Job) -> None:
+        """Say which job the key was taken for."""
+        if job.key is not None:
+            self._keys[job.tenant, job.key] = job.id
+
+    def release(self, tenant: str, key: str) -> None:
+        """Give back a key for which no job was made."""
+        if self._keys.get((tenant, key)) == _NOBODY:
+            del self._keys[tenant, key]
 
     def has_key(self, tenant: str, key: str) -> bool:
         """Tell whether a job is being written under a key."""

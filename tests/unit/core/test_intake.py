@@ -492,3 +492,31 @@ async def test_a_listing_shows_what_has_happened_by_now(house):
     job = await house.submit()
     await house.lease()
     assert [listed.id for listed in (await house.broker.intake.search(Query(states=(State.LEASED,)))).jobs] == [job.id]
+
+
+async def test_a_key_is_taken_before_anything_is_waited_for(valve):
+    """While one submit waits for the parent of its job to be written, another comes under the same key."""
+    house, store = valve
+    store.shut()
+    first = asyncio.create_task(house.submit())
+    await turns()
+    [parent] = house.broker._scheduler.newcomers.jobs
+    late = asyncio.create_task(house.broker.intake.submit(Submit(kind="work", key="k", after=(parent,))))
+    await turns()
+    quick = asyncio.create_task(house.broker.intake.submit(Submit(kind="work", key="k")))
+    await turns()
+    store.release()
+    await first
+    answers = await asyncio.gather(late, quick, return_exceptions=True)
+    made = {answer.job.id for answer in answers if not isinstance(answer, CrossdockError)}
+    refused = [answer.code for answer in answers if isinstance(answer, CrossdockError)]
+    assert len(made) == 1
+    assert refused in ([], [Code.CONFLICT])
+    assert (await house.broker.intake.find("", "k")).id in made
+    assert not house.broker._journal.failure.done()
+
+
+async def test_a_key_of_a_submit_that_was_refused_is_free_again(house):
+    with pytest.raises(CrossdockError):
+        await house.submit(key="k", after=(1234,))
+    assert (await house.submit(key="k")).key == "k"
