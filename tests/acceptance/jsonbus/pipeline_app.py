@@ -7,13 +7,13 @@ from crossdock import App
 app = App()
 
 
-@app.function("thumbnail", needs={"image": "downloader"}, retries=0)
+@app.function("thumbnail", needs={"image": "downloader"}, retries=100, backoff=0.02)
 async def thumbnail(image: dict[str, object], url: str) -> dict[str, object]:
     """Need what another node has, which needs what a third one has."""
     return {"small": image, "url": url, "nonce": os.urandom(8).hex()}
 
 
-@app.function("both", needs={"left": "downloader", "right": "counter"}, retries=0)
+@app.function("both", needs={"left": "downloader", "right": "counter"}, retries=100, backoff=0.02)
 async def both(left: object, right: object, url: str) -> list[object]:
     """Need two nodes at once."""
     return [left, right]

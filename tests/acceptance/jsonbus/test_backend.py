@@ -168,6 +168,7 @@ def test_a_task_is_what_workers_get_where_it_is_configured(vhost, tmp_path):
             assert client.answers(1)[0]["data"] == 7
 
 
+@pytest.mark.timeout(900)
 def test_every_request_has_one_logical_answer_however_often_the_node_is_killed(vhost, node, client):
     draw = random.Random(5)
     asked: list[str] = []

@@ -131,6 +131,7 @@ def test_nodes_that_need_each_other_end_with_a_failure(vhost, tmp_path):
     assert (answer["status"], answer["data"]) == ("fail", {"code": "need_failed"})
 
 
+@pytest.mark.timeout(900)
 def test_every_request_has_one_logical_answer_however_often_nodes_are_killed(line):
     draw = random.Random(6)
     asked: dict[str, int] = {}
