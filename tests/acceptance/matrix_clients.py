@@ -4,20 +4,28 @@ import itertools
 import json
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import httpx
+import msgspec
 import zmq
+from msgspec import Struct
 
 from acceptance.jsonbus.php_peer import Client as PhpClient
 from acceptance.matrix_site import FILES, INLINE, PATIENCE, Site, eventually
 from crossdock import Client
+from crossdock.core.jobs import ArtifactRef
 from crossdock.protocols.longpost import Delays, LongpostClient, WorkerError
 from crossdock.protocols.ogc.calls import JobFailedError
 
 POLLING = Delays(initial=0.02)
 
 Params = dict[str, Any]
+
+
+class _Evaluated(Struct):
+    status: Literal["OK"]
+    archive: ArtifactRef
 
 
 class Answer(NamedTuple):
@@ -57,6 +65,18 @@ class Clients:
         }
         return asks[door](kind, params)
 
+    def evaluate(self, door: str, archive: bytes) -> Answer:
+        """Submit an evaluation and wait for its end; the value is the archive of results."""
+        path = self._put(archive)
+        if door == "recodex":
+            answer = self._eval([], path)
+            return answer._replace(value=answer.value and self._get(str(answer.value)))
+        answer = self.ask(door, "evaluation", {"submission": f"{self.site.server.url}{path}"})
+        if answer.value is None:
+            return answer
+        result = msgspec.convert(answer.value, _Evaluated)
+        return answer._replace(value=self._native.download(result.archive))
+
     def close(self) -> None:
         """Close the connections."""
         self._stack.close()
@@ -79,24 +99,35 @@ class Clients:
                 return Answer(str(error.status), message=error.message)
 
     def _recodex(self, kind: str, params: Params) -> Answer:
+        answer = self._eval([f"meta.kind={kind}"], self._put(json.dumps(params).encode()))
+        return answer._replace(value=answer.value and json.loads(self._get(str(answer.value))))
+
+    def _eval(self, headers: list[str], given: str) -> Answer:
+        """Submit what is at a path of the file server; the value of a success is the path of its result."""
         job = f"student_{next(self._numbers)}"
-        given, taken = (f"/attachments/{job}.{name}" for name in ("payload", "result"))
-        self._http.put(given, content=json.dumps(params).encode(), auth=FILES).raise_for_status()
+        taken = f"/attachments/{job}.result"
         urls = [f"{self.site.server.url}{path}".encode() for path in (given, taken)]
         with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
             socket.linger = 0
             socket.connect(f"tcp://127.0.0.1:{self.site.clients}")
-            socket.send_multipart([b"eval", job.encode(), f"meta.kind={kind}".encode(), b"", *urls])
+            socket.send_multipart([b"eval", job.encode(), *(header.encode() for header in headers), b"", *urls])
             for expected in ([b"ack"], [b"accept"]):
                 assert socket.poll(int(PATIENCE * 1000))
                 assert socket.recv_multipart() == expected
         calls = self.site.application.calls
         told = eventually(lambda: [fields for path, fields in list(calls) if path.endswith(f"/{job}")], "the call")[0]
-        found = self._http.get(taken, auth=FILES)
         if told["status"] != "OK":
-            assert found.status_code == 404
+            assert self._http.get(taken, auth=FILES).status_code == 404
             return Answer(told["status"], message=told["message"])
-        return Answer("OK", found.raise_for_status().json())
+        return Answer("OK", taken)
+
+    def _put(self, content: bytes) -> str:
+        path = f"/attachments/{next(self._numbers)}"
+        self._http.put(path, content=content, auth=FILES).raise_for_status()
+        return path
+
+    def _get(self, path: str) -> bytes:
+        return self._http.get(path, auth=FILES).raise_for_status().content
 
     def _jsonbus(self, kind: str, params: Params) -> Answer:
         told = self._php.request(kind, params, timeout=PATIENCE)

@@ -124,7 +124,7 @@ class Site:
         self._stack.enter_context(self.php)
         doors = {"svc.near.requests", "svc.far.requests", "svc.queue.jobs", "svc.php.results"}
         eventually(lambda: doors <= set(self.vhost.queues()), "the queues")
-        eventually(lambda: {"http", "recodex"} <= self._groups(), "the workers elsewhere")
+        eventually(lambda: {"http", "recodex"} <= self.groups(), "the workers elsewhere")
 
     def close(self) -> None:
         """End everything."""
@@ -153,5 +153,6 @@ class Site:
         command += ["--hwgroup", name] if app == "main" else []
         self._stack.enter_context(running(Program(command, self._folder / f"{name}.log", self._place(name))))
 
-    def _groups(self) -> set[str]:
+    def groups(self) -> set[str]:
+        """Return the hardware groups of the attached workers."""
         return {worker["group"] for worker in httpx.get(f"{self.server.url}/workers").json()["workers"]}

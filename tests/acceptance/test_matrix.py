@@ -11,7 +11,8 @@ import pytest
 
 import crossdock
 from acceptance.matrix_clients import Clients
-from acceptance.matrix_site import PATIENCE, PLACES, Site
+from acceptance.matrix_evaluator import BAD, PlainWorker, results_of
+from acceptance.matrix_site import PATIENCE, PLACES, Site, eventually
 from rabbit import Rabbit
 
 pytestmark = pytest.mark.timeout(2 * PATIENCE)
@@ -32,8 +33,9 @@ HANDS = {
     "queue": "protocols/jsonbus/worker.py",
     "php": "protocols/jsonbus/backend.py",
     "node": "protocols/jsonbus/asking.py",
+    "evaluation": "protocols/recodex/backend.py",
 }
-"""Who runs each kind."""
+"""Who runs each kind; evaluations, whose payloads are of another form, have tests of their own."""
 
 NESTED = {
     "numbers": [1, -2.5, 2**53 - 1, 1e-9],
@@ -86,12 +88,30 @@ def test_a_failure(clients, door, kind):
         assert [job["params"]["value"] for job in clients.site.php.seen].count(f"job {door}") == 1
 
 
+@pytest.fixture(scope="module")
+def evaluator(clients: Clients) -> Iterator[None]:
+    with PlainWorker(clients.site.workers):
+        eventually(lambda: "plain" in clients.site.groups(), "the worker")
+        yield
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_an_evaluation_by_a_worker_that_is_not_ours(clients, evaluator, door):
+    archive = bytes(range(256)) * 800
+    answer = clients.evaluate(door, archive)
+    assert answer == (DOORS[door][0], results_of(archive), "", False)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_an_evaluation_that_fails(clients, evaluator, door):
+    word = "500" if door == "longpost" else DOORS[door][1]
+    assert clients.evaluate(door, BAD) == (word, None, BAD.decode(), False)
+
+
 def test_every_frontend_and_everybody_who_works_is_here():
     root = Path(crossdock.__file__).parent
     protocols = [folder for folder in (root / "protocols").iterdir() if folder.is_dir()]
     assert {folder.name for folder in protocols if [*folder.glob("frontend*")]} == {*DOORS}
     workers = {str(path.relative_to(root)) for name in ("backend", "worker") for path in root.glob(f"protocols/*/{name}.py")}
-    assert workers - {"protocols/recodex/backend.py"} <= {*HANDS.values()}, (
-        "the backend of ReCodEx is the door of its worker"
-    )
-    assert HANDS.keys() == PLACES.keys()
+    assert workers <= {*HANDS.values()}
+    assert HANDS.keys() == PLACES.keys() | {"evaluation"}
