@@ -21,6 +21,13 @@ async def local(n: int, seconds: float) -> dict[str, object]:
     return answer(n)
 
 
+@node.function("asks", needs={"of": "elsewhere"})
+async def asks(n: int, of: dict[str, int], **rest: object) -> dict[str, object]:
+    """Do something with the data of another node."""
+    assert of == {"n": n}
+    return answer(n)
+
+
 @worker.function("own")
 async def own(n: int, seconds: float) -> dict[str, object]:
     """Do a little in a `crossdock worker`."""
