@@ -93,6 +93,17 @@ async def test_a_gap_is_left_open():
     assert made.before(5) == 1
 
 
+async def test_a_row_takes_nothing_with_it_that_was_given_back_while_others_were_written():
+    ledger = Ledger(4)
+    made = settling(ledger)
+    made.reject(1, requeue=True)
+    await asyncio.sleep(0)  # the first one is being written
+    made.reject(2, requeue=True)
+    made.accept(3)
+    await made.flushed()
+    assert (ledger.acknowledged, ledger.rejected, ledger.open) == ({3}, {1: True, 2: True}, {4})
+
+
 async def test_what_is_held_goes_out_when_it_is_released():
     ledger = Ledger(4)
     made = settling(ledger)

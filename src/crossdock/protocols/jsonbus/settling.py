@@ -1,6 +1,7 @@
 """Deliveries of one channel and their acknowledgements, which go out together."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
@@ -26,7 +27,7 @@ class Settling:
         """Tags in the order they came, and whether they are accepted and only not yet acknowledged."""
         self._channel = channel
         self._settled = settled
-        self._rejected: list[tuple[int, bool]] = []
+        self._rejected: deque[tuple[int, bool]] = deque()
         self._accepted = 0
         self._held = False
         self._writing: asyncio.Task[None] | None = None
@@ -71,8 +72,9 @@ class Settling:
     async def _write(self) -> None:
         try:
             while (self._rejected or self._accepted) and not self._held:
-                rejected, self._rejected = self._rejected, []
-                for tag, requeue in rejected:
+                # A row would acknowledge whatever was given back meanwhile and is not written yet.
+                while self._rejected:
+                    tag, requeue = self._rejected.popleft()
                     await self._channel.basic_reject(tag, requeue=requeue, wait=False)
                 row, single = self._take()
                 if row:
