@@ -123,6 +123,11 @@ class Group(Struct):
             or self.blocks
         )
 
+    def size(self) -> int:
+        """Return about how much there is to write."""
+        jobs = sum(len(admission.jobs) for admission in self.admissions)
+        return jobs + len(self.transitions) + len(self.entries) + len(self.segments) + len(self.blocks)
+
     def add_tally(self, batch: int, tally: Tally) -> None:
         """Add to the increments of a batch's counts."""
         old = self.tallies.get(batch, Tally())

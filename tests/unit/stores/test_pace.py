@@ -1,6 +1,6 @@
 """Where commits run."""
 
-from crossdock.stores.sqlite.pace import LIMIT, PROBE, Pace
+from crossdock.stores.sqlite.pace import LIMIT, MANY, PROBE, Pace
 
 
 def test_a_fast_disk_keeps_commits_inline() -> None:
@@ -8,6 +8,12 @@ def test_a_fast_disk_keeps_commits_inline() -> None:
     for _ in range(1000):
         assert pace.inline()
         pace.record(LIMIT * 0.9)
+
+
+def test_a_large_commit_waits_for_the_disk_in_the_thread() -> None:
+    pace = Pace()
+    assert pace.inline(MANY - 1)
+    assert not pace.inline(MANY)
 
 
 def test_one_hiccup_changes_nothing() -> None:

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from crossdock.core.changes import Admission, Group
 from crossdock.core.errors import Code, CrossdockError, StoreBroken, StoreFull
 from crossdock.core.jobs import Job
 from crossdock.core.requests import Query
-from crossdock.stores.sqlite import database
+from crossdock.stores.sqlite import writer
+from crossdock.stores.sqlite.pace import MANY
 from crossdock.stores.sqlite.store import SqliteStore
 
 HOLDER = """
@@ -48,14 +50,16 @@ async def main():
     store = SqliteStore(Path(sys.argv[1]))
     await store.open()
     resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
-    for number in range(1, 1000):
+    at_once = int(sys.argv[2])
+    for first in range(1, 1000, at_once):
+        numbers = range(first, first + at_once)
         try:
-            job = Job(id=number, kind="echo", payload=b"x" * 4000, created=1.0)
-            await store.commit(Group(admissions=[Admission([job])]))
+            jobs = [Job(id=number, kind="echo", payload=b"x" * 4000, created=1.0) for number in numbers]
+            await store.commit(Group(admissions=[Admission(jobs)]))
         except CrossdockError as error:
             print(type(error).__name__, flush=True)
             break
-        print(number, flush=True)
+        print(*numbers, flush=True)
 
 asyncio.run(main())
 """
@@ -163,7 +167,7 @@ async def test_a_foreign_writer_only_delays(tmp_path: Path) -> None:
 
 
 async def test_a_foreign_writer_is_reported_and_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "_LOCKED_SECONDS", 0.1)
+    monkeypatch.setattr(writer, "_LOCKED_SECONDS", 0.1)
     store = SqliteStore(tmp_path / "store.db")
     await store.open()
     with contextlib.closing(sqlite3.connect(tmp_path / "store.db", isolation_level=None)) as foreign:
@@ -212,10 +216,11 @@ async def test_without_space_nothing_of_a_group_is_written_and_it_works_again_la
 
 
 @pytest.mark.fault
-def test_what_was_acknowledged_before_a_write_failed_is_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_once", [1, MANY])
+def test_what_was_acknowledged_before_a_write_failed_is_there(tmp_path: Path, at_once: int) -> None:
     path = tmp_path / "store.db"
     *acknowledged, error = subprocess.run(
-        [sys.executable, "-c", NO_SPACE, str(path)], check=True, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", NO_SPACE, str(path), str(at_once)], check=True, capture_output=True, text=True, timeout=60
     ).stdout.split()
     assert error in ("StoreBroken", "StoreFull")
     assert len(acknowledged) > 5
@@ -235,18 +240,19 @@ async def inspect(path: Path) -> tuple[list[int], list[tuple[str]]]:
 
 @pytest.mark.fault
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a small file system")
-def test_a_full_disk_is_refused_and_survived(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_once", [1, MANY])
+def test_a_full_disk_is_refused_and_survived(tmp_path: Path, at_once: int) -> None:
     if subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=10m", "none", tmp_path], check=False, capture_output=True
     ).returncode:
         pytest.skip("this machine lets nobody mount")
     try:
-        asyncio.run(fill_and_free(tmp_path))
+        asyncio.run(fill_and_free(tmp_path, at_once))
     finally:
         subprocess.run(["umount", "-l", tmp_path], check=True)
 
 
-async def fill_and_free(place: Path) -> None:
+async def fill_and_free(place: Path, at_once: int) -> None:
     store = SqliteStore(place / "store.db")
     await store.open()
     acknowledged = list[int]()
@@ -254,7 +260,7 @@ async def fill_and_free(place: Path) -> None:
         ballast = place / "ballast"
         ballast.write_bytes(b"x" * (os.statvfs(place).f_bavail * 4096 - 300_000))
         with pytest.raises(StoreFull):
-            await fill(store, 1 + round_ * 1000, acknowledged)
+            await fill(store, 1 + round_ * 1000, at_once, acknowledged)
         assert await ids(store) == acknowledged
         ballast.unlink()
     await store.commit(admitted(job(9999)))
@@ -262,10 +268,11 @@ async def fill_and_free(place: Path) -> None:
     assert await inspect(place / "store.db") == ([*acknowledged, 9999], [("ok",)])
 
 
-async def fill(store: SqliteStore, first: int, acknowledged: list[int]) -> None:
-    for number in range(first, first + 1000):
-        await store.commit(admitted(job(number, b"x" * 3000)))
-        acknowledged.append(number)
+async def fill(store: SqliteStore, first: int, at_once: int, acknowledged: list[int]) -> None:
+    for start in range(first, first + 1000, at_once):
+        numbers = range(start, start + at_once)
+        await store.commit(admitted(*(job(number, b"x" * 3000) for number in numbers)))
+        acknowledged += numbers
 
 
 @pytest.mark.fault
@@ -299,13 +306,92 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 async def test_a_slow_disk_moves_commits_to_the_thread_and_nothing_else_changes(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "store.db")
     await store.open()
-    store._database._pace.record(1.0)
+    store._database._writer._pace.record(1.0)
     await asyncio.gather(*(store.commit(admitted(job(number))) for number in range(1, 200)))
     assert await ids(store) == list(range(1, 200))
-    store._database._pace.record(1.0)
+    store._database._writer._pace.record(1.0)
     with pytest.raises(CrossdockError) as caught:
         await store.commit(admitted(job(1)))
     assert caught.value.code is Code.CONFLICT
+    await store.close()
+
+
+LARGE = admitted(*map(job, range(1, MANY + 1)))
+
+
+@contextlib.contextmanager
+def held(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[asyncio.Event]:
+    """Let commits in the thread wait; the event tells that one does. They go on at the end."""
+    begun, go_on = asyncio.Event(), threading.Event()
+    loop, held_writer = asyncio.get_running_loop(), store._database._writer
+    assert held_writer is not None
+    end = held_writer._end
+
+    def wait() -> None:
+        loop.call_soon_threadsafe(begun.set)
+        go_on.wait(30)
+        end()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(held_writer, "_end", wait)
+        try:
+            yield begun
+        finally:
+            go_on.set()
+
+
+async def test_the_event_loop_goes_on_while_a_large_commit_waits_for_the_disk(tmp_path, monkeypatch) -> None:
+    store = SqliteStore(tmp_path / "store.db")
+    await store.open()
+    with held(store, monkeypatch) as begun:
+        writing = asyncio.create_task(store.commit(LARGE))
+        await begun.wait()
+        assert await ids(store) == []
+        assert not writing.done()
+    await writing
+    assert await ids(store) == list(range(1, MANY + 1))
+    await store.close()
+
+
+async def test_a_large_commit_comes_to_its_end_though_who_waits_for_it_gives_up(tmp_path, monkeypatch) -> None:
+    store = SqliteStore(tmp_path / "store.db")
+    await store.open()
+    with held(store, monkeypatch) as begun:
+        writing = asyncio.create_task(store.commit(LARGE))
+        await begun.wait()
+        writing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await writing
+        following = asyncio.create_task(store.commit(admitted(job(100))))
+    await following
+    assert await ids(store) == [*range(1, MANY + 1), 100]
+    await store.close()
+
+
+async def test_a_large_commit_does_not_wait_for_what_waits_for_it(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "store.db")
+    await store.open()
+    go_on = threading.Event()
+    before = asyncio.get_running_loop().run_in_executor(store._database._writer._thread, go_on.wait, 30)
+    aside = asyncio.create_task(store._database.write(lambda db: db.execute("DELETE FROM batches"), aside=True))
+    await asyncio.sleep(0)
+    committing = asyncio.create_task(store.commit(LARGE))
+    await asyncio.sleep(0)
+    go_on.set()
+    async with asyncio.timeout(30):
+        await asyncio.gather(before, committing, aside)
+    await store.close()
+
+
+async def test_a_large_commit_that_is_refused_leaves_nothing_behind(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "store.db")
+    await store.open()
+    await store.commit(admitted(job(MANY)))
+    with pytest.raises(CrossdockError) as caught:
+        await store.commit(LARGE)
+    assert caught.value.code is Code.CONFLICT
+    assert await ids(store) == [MANY]
+    await store.commit(admitted(*map(job, range(100, 100 + MANY))))
     await store.close()
 
 

@@ -35,3 +35,27 @@ def translate(error: sqlite3.Error, path: Path) -> CrossdockError:
     if name.startswith(_TAKEN):
         return CrossdockError(Code.CONFLICT, "what was to be inserted is there already")
     return CrossdockError(Code.INTERNAL, f"SQLite refused a statement on {path}: {error} [{name}]")
+
+
+class Health:
+    """Whether a file can still be trusted: after some errors nothing about it is known any more.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._broken: StoreBroken | None = None
+
+    def check(self) -> None:
+        """Raise :class:`StoreBroken` if the file cannot be trusted."""
+        if self._broken is not None:
+            raise StoreBroken(self._broken.message)
+
+    def fault(self, error: sqlite3.Error) -> CrossdockError:
+        """Return what to raise for an error, and remember it if the file cannot be trusted from now on."""
+        fault = translate(error, self._path)
+        if isinstance(fault, StoreBroken):
+            self._broken = fault
+        return fault

@@ -54,7 +54,7 @@ class SqliteStore:
 
     async def commit(self, group: Group) -> None:
         """Apply a group of changes or nothing of it; durable on return."""
-        await self._database.write(partial(write, group=group))
+        await self._database.write(partial(write, group=group), size=group.size())
 
     async def pending(self, after: int, limit: int) -> Sequence[Pending]:
         """Return unfinished jobs in order of id."""
