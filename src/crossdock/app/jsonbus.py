@@ -2,21 +2,22 @@
 
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
+import structlog
 from starlette.routing import BaseRoute
 
 from crossdock.app.backends import Backend
 from crossdock.app.stopping import Say
 from crossdock.config import Config, Jsonbus, JsonbusBackend
 from crossdock.core.broker import Broker
+from crossdock.core.counters import Counters
 from crossdock.http.egress import Egress
 from crossdock.protocols.jsonbus.answers import Answers
 from crossdock.protocols.jsonbus.asking import AskRunner
 from crossdock.protocols.jsonbus.backend import JsonbusRunner
 from crossdock.protocols.jsonbus.connection import Connection
-from crossdock.protocols.jsonbus.counters import Counters
 from crossdock.protocols.jsonbus.frontend import Frontend
 from crossdock.protocols.jsonbus.kinds import RUNNER
 from crossdock.protocols.jsonbus.link import ConnectionOptions
@@ -27,6 +28,8 @@ from crossdock.protocols.jsonbus.references import References
 
 _ASKED: Final = 1000
 """Requests to other nodes that are waited for at once."""
+
+_log: Final[Any] = structlog.get_logger("crossdock.jsonbus")
 
 
 class Node:
@@ -44,7 +47,7 @@ class Node:
         self._broker = broker
         options = node_options(table)
         self.bus = Connection(connection_options(table))
-        self._counters = Counters(broker.clock.monotonic)
+        self._counters = Counters(broker.clock.monotonic, _log.warning)
         self._references = References(broker, table.keep, config.http.base_url)
         self._frontend = Frontend(options, broker, self.bus, self._counters)
         self._answers = Answers(options, broker, self.bus, self._references.url, self._counters)

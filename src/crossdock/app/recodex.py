@@ -4,14 +4,17 @@ import io
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any, Final
+
+import structlog
 
 from crossdock.app.stopping import Say
 from crossdock.config import Config, Recodex, listen_address
 from crossdock.core.broker import Broker
+from crossdock.core.counters import Counters
 from crossdock.core.errors import Code, CrossdockError
 from crossdock.http.egress import Egress
 from crossdock.protocols.recodex.backend import Backend
-from crossdock.protocols.recodex.counters import Counters
 from crossdock.protocols.recodex.files import FileServer
 from crossdock.protocols.recodex.frontend import Frontend
 from crossdock.protocols.recodex.hooks import Hooks
@@ -20,6 +23,8 @@ from crossdock.protocols.recodex.notifier import Notifier, NotifierOptions
 from crossdock.protocols.recodex.options import Curve, RecodexOptions
 from crossdock.runners.program.settings import FileManager
 from crossdock.runners.program.transfer import HttpFetcher, TransferError
+
+_log: Final[Any] = structlog.get_logger("crossdock.recodex")
 
 
 class Installation:
@@ -39,7 +44,7 @@ class Installation:
         self._table = table
         self._fetcher = HttpFetcher(own, config.security.allow_urls)
         self._limit = config.http.max_body
-        self.counters = Counters(broker.clock.monotonic)
+        self.counters = Counters(broker.clock.monotonic, _log.warning)
         self._monitor = _monitor(table, broker)
         self._feed = Feed(table.feed) if table.feed else None
         options, hooks = _options(table), self._hooks(files)

@@ -6,18 +6,19 @@ from collections.abc import Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import structlog
 import zmq
 import zmq.asyncio
 
 from crossdock.app.clock import SystemClock
 from crossdock.artifacts.files import file_artifacts
 from crossdock.core.broker import Broker
+from crossdock.core.counters import Counters
 from crossdock.core.jobs import Job
 from crossdock.core.kinds import Kind
 from crossdock.core.policy import Policy
 from crossdock.core.requests import Query
 from crossdock.protocols.recodex.backend import Backend
-from crossdock.protocols.recodex.counters import Counters
 from crossdock.protocols.recodex.frontend import Frontend
 from crossdock.protocols.recodex.hooks import Hooks
 from crossdock.protocols.recodex.options import RecodexOptions
@@ -130,7 +131,7 @@ class Scene:
             kinds=self.kinds,
         )
         await self.broker.open()
-        self.counters = Counters(time.monotonic)
+        self.counters = Counters(time.monotonic, structlog.get_logger("crossdock.recodex").warning)
         self.frontend = Frontend(self.options, self.broker, self.hooks, self.counters)
         self.backend = Backend(self.options, self.broker, self.hooks, self.counters)
         await self.frontend.start()

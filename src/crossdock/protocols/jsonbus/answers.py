@@ -13,6 +13,7 @@ import msgspec
 import structlog
 
 from crossdock.core.broker import Broker
+from crossdock.core.counters import Counters
 from crossdock.core.documents import load
 from crossdock.core.errors import Code, CrossdockError
 from crossdock.core.jobs import ArtifactRef, Document, Job
@@ -21,7 +22,6 @@ from crossdock.core.requests import Notification
 from crossdock.protocols.jsonbus.asker import CHANNEL, Asker, read_asker
 from crossdock.protocols.jsonbus.bus import Bus, Letter, Unroutable
 from crossdock.protocols.jsonbus.caching import current
-from crossdock.protocols.jsonbus.counters import Counters
 from crossdock.protocols.jsonbus.endings import ending_letter, reference, unreadable_letter
 from crossdock.protocols.jsonbus.options import NodeOptions
 from crossdock.protocols.jsonbus.posting import Post
@@ -61,7 +61,7 @@ class Answers:
     def __init__(
         self, options: NodeOptions, broker: Broker, bus: Bus, refer: Refer, counters: Counters | None = None
     ) -> None:
-        self.counters = counters or Counters(broker.clock.monotonic)
+        self.counters = counters or Counters(broker.clock.monotonic, _log.warning)
         self._options = options
         self._broker = broker
         self._post = Post(bus)
@@ -141,7 +141,6 @@ class Answers:
         except Unroutable:
             await self._put_off(notification, job)
             return
-        self.counters.count("answers delivered")
         await outbox.delivered(notification)
 
     async def _superseded(self, job: Job, asker: Asker) -> bool:

@@ -6,12 +6,14 @@ the answer took too long. Answers that nobody waits for when they come are kept 
 """
 
 import asyncio
-from typing import Final, cast
+from typing import Any, Final, cast
 from uuid import UUID, uuid5
 
 import msgspec
+import structlog
 from msgspec import Struct
 
+from crossdock.core.counters import Counters
 from crossdock.core.documents import load
 from crossdock.core.errors import CrossdockError
 from crossdock.core.identifiers import MemberId, encode_id, encode_member
@@ -25,7 +27,6 @@ from crossdock.protocols.jsonbus.bus import Bus, Consumer, Delivery, Letter
 from crossdock.protocols.jsonbus.client.calls import reference_of
 from crossdock.protocols.jsonbus.codec import decode
 from crossdock.protocols.jsonbus.collecting import Collector
-from crossdock.protocols.jsonbus.counters import Counters
 from crossdock.protocols.jsonbus.json_text import listed
 from crossdock.protocols.jsonbus.letters import letter
 from crossdock.protocols.jsonbus.messages import Notification, Refused, Request
@@ -45,6 +46,8 @@ _KEEP: Final = 2 * 86400.0
 _NOBODY: Final = 30.0
 """Seconds that a node's queue may be missing: one that is started again is soon back."""
 _CANCELLED: Final = Outcome(kind=OutcomeKind.CANCELLED, code="cancelled")
+
+_log: Final[Any] = structlog.get_logger("crossdock.jsonbus")
 _NULL: Final = b"null"
 
 
@@ -86,7 +89,7 @@ class AskRunner:
         counters: Counters | None = None,
         patience: Patience | None = None,
     ) -> None:
-        self.counters = counters or Counters(clock.monotonic)
+        self.counters = counters or Counters(clock.monotonic, _log.warning)
         self._options = options
         self._bus = bus
         self._records = records

@@ -12,8 +12,11 @@ nobody waits, Results of what is on record are kept there for whoever runs the j
 """
 
 import asyncio
-from typing import Final, cast
+from typing import Any, Final, cast
 
+import structlog
+
+from crossdock.core.counters import Counters
 from crossdock.core.errors import CrossdockError
 from crossdock.core.identifiers import MemberId, encode_id, encode_member
 from crossdock.core.jobs import Lease, MemberOutcome, Outcome, OutcomeKind
@@ -22,7 +25,6 @@ from crossdock.core.tables import member_payload
 from crossdock.protocols.jsonbus.burials import Burials
 from crossdock.protocols.jsonbus.bus import Bus, Consumer, Delivery
 from crossdock.protocols.jsonbus.codec import decode
-from crossdock.protocols.jsonbus.counters import Counters
 from crossdock.protocols.jsonbus.letters import attempt_of
 from crossdock.protocols.jsonbus.messages import Refused, Result
 from crossdock.protocols.jsonbus.names import jobs_queue, results_queue
@@ -40,6 +42,8 @@ _AFTERWARDS: Final = 3600.0
 """Seconds that a Result is waited for after its lease, as a late success is better than none."""
 _PREFETCH: Final = 200
 _CANCELLED: Final = Outcome(kind=OutcomeKind.CANCELLED, code="cancelled")
+
+_log: Final[Any] = structlog.get_logger("crossdock.jsonbus")
 
 
 def backend_parts(options: BackendOptions) -> tuple[Part, ...]:
@@ -76,7 +80,7 @@ class JsonbusRunner:
         counters: Counters | None = None,
         patience: Patience | None = None,
     ) -> None:
-        self.counters = counters or Counters(clock.monotonic)
+        self.counters = counters or Counters(clock.monotonic, _log.warning)
         self._options = options
         self._bus = bus
         self._clock = clock

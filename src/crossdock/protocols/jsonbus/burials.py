@@ -3,9 +3,9 @@
 import asyncio
 from typing import Final
 
+from crossdock.core.counters import Counters
 from crossdock.core.errors import CrossdockError
 from crossdock.protocols.jsonbus.bus import Bus, Delivery, Letter, Unroutable
-from crossdock.protocols.jsonbus.counters import Counters
 from crossdock.protocols.jsonbus.letters import REASON
 from crossdock.protocols.jsonbus.posting import Post
 from crossdock.protocols.jsonbus.topology import DEAD

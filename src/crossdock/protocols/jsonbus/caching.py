@@ -35,14 +35,20 @@ _USUAL: Final = "-"
 
 
 class Placed(StrEnum):
-    """What became of a request, as it is counted."""
+    """What became of a request."""
 
-    NEW = "requests accepted"
-    AGAIN = "answers sent again"
-    WAITING = "requests repeated before their answer"
-    SHARED = "requests that share another's answer"
-    TRIED_AGAIN = "requests tried again after a failure"
-    CONFLICT = "request ids used for another request"
+    NEW = "new"
+    """It has a job of its own."""
+    AGAIN = "again"
+    """Its answer is sent once more."""
+    WAITING = "waiting"
+    """It came before its answer, which goes on its way once."""
+    SHARED = "shared"
+    """It gets the answer to another one."""
+    TRIED_AGAIN = "tried again"
+    """Its last job failed by accident, and it has a new one."""
+    CONFLICT = "conflict"
+    """Its id was used for another one; nothing became of it."""
 
 
 class Cache:

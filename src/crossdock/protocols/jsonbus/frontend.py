@@ -6,6 +6,7 @@ As unsettled deliveries are limited, RabbitMQ then keeps the rest.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from typing import Any, Final
@@ -13,13 +14,13 @@ from typing import Any, Final
 import structlog
 
 from crossdock.core.broker import Broker
+from crossdock.core.counters import Counters
 from crossdock.core.errors import Code, CrossdockError
 from crossdock.protocols.jsonbus import hops
 from crossdock.protocols.jsonbus.burials import Burials
 from crossdock.protocols.jsonbus.bus import Bus, Consumer, Delivery, Unroutable
 from crossdock.protocols.jsonbus.caching import Cache, Placed
 from crossdock.protocols.jsonbus.codec import decode
-from crossdock.protocols.jsonbus.counters import Counters
 from crossdock.protocols.jsonbus.endings import refusal_letter
 from crossdock.protocols.jsonbus.frontend_session import CONFLICT, Burial, Offer, Refusal, judge
 from crossdock.protocols.jsonbus.names import requests_queue
@@ -67,7 +68,9 @@ class Frontend:
         counters: Counters | None = None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        self.counters = counters or Counters(broker.clock.monotonic)
+        self.counters = counters or Counters(broker.clock.monotonic, _log.warning)
+        self.placed: Counter[Placed] = Counter()
+        """What became of the requests since the start."""
         self._options = options
         self._queue = requests_queue(options.node)
         self._bus = bus
@@ -124,7 +127,7 @@ class Frontend:
         if isinstance(found, Offer):
             placed = await self._place(found)
             if not isinstance(placed, Refusal):
-                self.counters.count(placed)
+                self.placed[placed] += 1
                 delivery.accept()
                 return
             found = placed

@@ -13,10 +13,10 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from crossdock.core.counters import Counters
 from crossdock.core.documents import shelve
 from crossdock.core.ports import Artifacts, Attempt, Clock
 from crossdock.protocols.jsonbus.bus import Delivery
-from crossdock.protocols.jsonbus.counters import Counters
 from crossdock.protocols.jsonbus.sent import Answer, Sent, SentRecords
 
 _BEAT: Final = 0.2

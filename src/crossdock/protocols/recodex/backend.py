@@ -10,12 +10,12 @@ from typing import Any, Final
 import structlog
 
 from crossdock.core.broker import Broker
+from crossdock.core.counters import Counters
 from crossdock.core.errors import Code, CrossdockError
 from crossdock.protocols.recodex import backend_effects as want
 from crossdock.protocols.recodex.backend_errands import Errands
 from crossdock.protocols.recodex.backend_session import BackendSession
 from crossdock.protocols.recodex.codec import decode_from_worker, encode_to_worker
-from crossdock.protocols.recodex.counters import Counters
 from crossdock.protocols.recodex.extension import LARGEST
 from crossdock.protocols.recodex.hooks import Hooks
 from crossdock.protocols.recodex.messages import Evaluate, ToWorker
@@ -46,7 +46,7 @@ class Backend:
         self._options = options
         self._broker = broker
         self._hooks = hooks or Hooks()
-        self._counters = counters or Counters(broker.clock.monotonic)
+        self._counters = counters or Counters(broker.clock.monotonic, _log.warning)
         # Routing ids begin anew with every process, so they are no part of the names.
         start, numbers = f"{PLAIN}{secrets.token_hex(4)}/", count(1)
         self._session = BackendSession(
@@ -98,7 +98,7 @@ class Backend:
                 case want.Pass():
                     self._pass(effect)
                 case want.Complain():
-                    self._counters.complain(effect.name, effect.peer, effect.reason)
+                    self._counters.complain(effect.name, effect.reason, peer=effect.peer.hex())
                 case _:
                     self._errands.add(effect)
 

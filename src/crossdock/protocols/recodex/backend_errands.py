@@ -8,6 +8,7 @@ from typing import Any, Final
 import structlog
 
 from crossdock.core.broker import Broker
+from crossdock.core.counters import Counters
 from crossdock.core.dispatch import BrokerDispatch
 from crossdock.core.errors import CrossdockError
 from crossdock.core.jobs import Lease, Outcome, OutcomeKind
@@ -16,12 +17,12 @@ from crossdock.protocols.recodex import backend_effects as want
 from crossdock.protocols.recodex import extension as wire
 from crossdock.protocols.recodex.backend_session import BackendSession
 from crossdock.protocols.recodex.claiming import Claiming
-from crossdock.protocols.recodex.counters import RETRIED, Counters
 from crossdock.protocols.recodex.extended import ExtendedWorkers
 from crossdock.protocols.recodex.hooks import Hooks
 from crossdock.protocols.recodex.inheritance import Inheritance, find
 from crossdock.protocols.recodex.messages import INTERNAL_ERROR, OK, Extended, ToWorker
 from crossdock.protocols.recodex.sockets import Lost
+from crossdock.protocols.recodex.statistics import RETRIED
 from crossdock.protocols.recodex.translation import delivered, outcome, step
 
 _RELEASED: Final = Outcome(kind=OutcomeKind.RELEASED, code="released", message="the worker could not be reached")
@@ -163,7 +164,7 @@ class Errands:
         try:
             worker, answer = await self._extended.welcome(effect.init)
         except CrossdockError as error:
-            self._counters.complain("refused worker", peer, str(error))
+            self._counters.complain("refused worker", str(error), peer=peer.hex())
             self._send(peer, Extended(0, wire.encode_body(wire.Refused(error.code, error.message))), None)
             self._carry_out(self._session.turned_away(peer))
             return

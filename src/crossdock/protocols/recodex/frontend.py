@@ -7,10 +7,10 @@ from typing import Any, Final
 import structlog
 
 from crossdock.core.broker import Broker
+from crossdock.core.counters import Counters
 from crossdock.core.errors import CrossdockError
 from crossdock.core.requests import Record
 from crossdock.protocols.recodex.codec import decode_from_client, encode_to_client
-from crossdock.protocols.recodex.counters import Counters
 from crossdock.protocols.recodex.frontend_session import Effect, FrontendSession, Keep, Look, Offer, Send
 from crossdock.protocols.recodex.hooks import Hooks
 from crossdock.protocols.recodex.messages import EVALUATION, Accept, Ack, Reject, Stats
@@ -45,7 +45,7 @@ class Frontend:
         self._options = options
         self._broker = broker
         self._hooks = hooks or Hooks()
-        self._counters = counters or Counters(broker.clock.monotonic)
+        self._counters = counters or Counters(broker.clock.monotonic, _log.warning)
         self._session = FrontendSession()
         self._submissions = Submissions(options, broker, self._hooks, self._settle)
         self._offers: list[Offer] = []
@@ -101,7 +101,7 @@ class Frontend:
             elif isinstance(effect, Look):
                 self._settle(effect.ticket, self._look())
             else:
-                self._counters.complain(effect.name, effect.peer, effect.reason)
+                self._counters.complain(effect.name, effect.reason, peer=effect.peer.hex())
 
     def _offer(self, effect: Offer) -> None:
         """Take evaluations together, and jobs of other kinds each by itself: their payloads have to be fetched first."""

@@ -1,9 +1,13 @@
 """The counters that operators ask for, by the names of the original broker."""
 
+from typing import Final
+
 from crossdock.core.broker import Broker
+from crossdock.core.counters import Counters
 from crossdock.core.lifecycle import State
-from crossdock.protocols.recodex.counters import RETRIED, Counters
 from crossdock.protocols.recodex.messages import Stats
+
+RETRIED: Final = "attempts that failed and were followed by another"
 
 
 def statistics(broker: Broker, counters: Counters) -> Stats:
