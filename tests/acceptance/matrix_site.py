@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from servers import CROSSDOCK, Program, Server, free_port, running
+from rabbit_node import free_port
+from servers import CROSSDOCK, Program, Server, running
 
 from acceptance.jsonbus.php_peer import Message, Worker
 from acceptance.recodex.recodex_site import WebApplication
@@ -146,7 +147,8 @@ class Site:
         return place
 
     def _server(self, name: str, text: str, *, app: str = "far") -> Server:
-        return Server(f"{APP}:{app}", self._folder / f"{name}-data", cwd=self._place(name, text))
+        data, place = self._folder / f"{name}-data", self._place(name, text)
+        return Server(f"{APP}:{app}", data, port=free_port(), cwd=place)
 
     def _worker(self, name: str, url: str, *, app: str) -> None:
         command = [CROSSDOCK, "worker", f"{APP}:{app}", "--connect", url, "--slots", str(SLOTS)]
