@@ -31,8 +31,8 @@ def test_a_flood_is_counted_whole_and_logged_in_part():
 
 def test_what_a_peer_says_is_shown_only_at_its_beginning():
     log = Log()
-    Counters(lambda: log.now, log.warn).complain("nonsense", "x" * 1000, name="y" * 1000)
-    assert log.lines == [("nonsense", {"reason": "x" * 200, "name": "y" * 200})]
+    Counters(lambda: log.now, log.warn).complain("nonsense", "x" * 1000, client="y" * 1000)
+    assert log.lines == [("nonsense", {"reason": "x" * 200, "client": "y" * 200})]
 
 
 def test_what_is_only_counted_is_not_logged():
