@@ -1,7 +1,7 @@
 """The bytes under the AMQP library: writes are gathered, and what RabbitMQ says about the whole connection is overheard.
 
 The library writes every frame by itself, which is one system call each, and does not tell when RabbitMQ blocks us, nor why
-it hung up while we connected.
+it hung up while we connected. It breaks off over properties that it cannot read, so it is given none of these.
 """
 
 import asyncio
@@ -16,8 +16,11 @@ from pamqp import commands
 from pamqp.base import Frame
 from yarl import URL
 
+from crossdock.protocols.jsonbus.properties import readable
+
 _HEADER: Final = struct.Struct(">BHI")
 _METHOD: Final = 1
+_CONTENT: Final = 2
 _HELD: Final = 2**18
 """Bytes that are gathered at most."""
 _MOMENT: Final = 0.001
@@ -68,6 +71,16 @@ class ListeningReader(asyncio.StreamReader):
         self._overhear = overhear
         self._seen = bytearray()
         self._skip = 0
+        self._begun = b""
+
+    async def readexactly(self, n: int) -> bytes:
+        """Return bytes of the socket. The library asks for the beginning of a frame, in pieces, and then for the rest."""
+        data = await super().readexactly(n)
+        if len(self._begun) < _HEADER.size:
+            self._begun += data
+            return data
+        kind, self._begun = self._begun[0], b""
+        return readable(data[:-1]) + data[-1:] if kind == _CONTENT else data
 
     def feed_data(self, data: Any) -> None:
         """Take bytes from the socket."""
