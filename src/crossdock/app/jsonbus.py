@@ -23,8 +23,8 @@ from crossdock.protocols.jsonbus.kinds import RUNNER
 from crossdock.protocols.jsonbus.link import ConnectionOptions
 from crossdock.protocols.jsonbus.names import jobs_key, results_key
 from crossdock.protocols.jsonbus.options import AskOptions, BackendOptions, NodeOptions
-from crossdock.protocols.jsonbus.published import routes as schemas
 from crossdock.protocols.jsonbus.references import References
+from crossdock.protocols.jsonbus.schema_routes import routes as schemas
 
 _ASKED: Final = 1000
 """Requests to other nodes that are waited for at once."""

@@ -10,12 +10,13 @@ from crossdock.core.errors import Code, CrossdockError, StoreFull
 from crossdock.core.identifiers import encode_id
 from crossdock.core.jobs import ArtifactRef, Outcome, OutcomeKind
 from crossdock.protocols.jsonbus.backend import SPACE, JsonbusRunner, backend_parts
+from crossdock.protocols.jsonbus.backend_jobs import reason_in
 from crossdock.protocols.jsonbus.codec import decode
 from crossdock.protocols.jsonbus.kinds import backend_kind
 from crossdock.protocols.jsonbus.messages import Job, Task
 from crossdock.protocols.jsonbus.options import BackendOptions
+from crossdock.protocols.jsonbus.payloads import data_of
 from crossdock.protocols.jsonbus.topology import JOBS, Queue
-from crossdock.protocols.jsonbus.work import data_of, reason_in
 from unit.jsonbus.runner_scene import HURRIED, Run, Scene, again, chunk, lease
 
 OPTIONS = BackendOptions(name="thumb", jobs_key="thumb_jobs", results_key="thumb_results", lease=60.0)

@@ -3,19 +3,19 @@
 import pytest
 
 from crossdock.core.jobs import Outcome, OutcomeKind
+from crossdock.protocols.jsonbus.backend_jobs import Assignment, answer_of, assignment_letter
 from crossdock.protocols.jsonbus.codec import decode, encode
 from crossdock.protocols.jsonbus.messages import Job, Result
 from crossdock.protocols.jsonbus.options import BackendOptions
-from crossdock.protocols.jsonbus.work import Work, answer_of, work_letter
 from crossdock.protocols.jsonbus.worker_jobs import job_of, result_of, work_of
 
-WORK = Work(name="j1", task="t1", number=2, payload=b'{"width":1.50,"data":[1]}', kind="render")
+WORK = Assignment(name="j1", task="t1", number=2, payload=b'{"width":1.50,"data":[1]}', kind="render")
 KINDS = ("ocr", "render")
 
 
 def received(*, foreign: bool, message: str) -> Job:
     options = BackendOptions(name="fast", jobs_key="fast_jobs", results_key="fast_results", foreign=foreign, message=message)
-    return job_of(decode(work_letter(WORK, options, 0.0).body))
+    return job_of(decode(assignment_letter(WORK, options, 0.0).body))
 
 
 @pytest.mark.parametrize("message", ["job", "task"])

@@ -7,7 +7,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from crossdock.protocols.jsonbus import messages
-from crossdock.protocols.jsonbus.codec import decode, encode, listed
+from crossdock.protocols.jsonbus.codec import decode, encode
+from crossdock.protocols.jsonbus.json_text import listed
 from crossdock.protocols.jsonbus.messages import Job, Message, Notification, Refused, Request, Result, Task
 from crossdock.protocols.jsonbus.payloads import fingerprint, payload_of
 

@@ -9,7 +9,8 @@ import pytest
 from crossdock.http.json_size import MAX_VALUES
 from crossdock.protocols.jsonbus import hops, letters, names, topology
 from crossdock.protocols.jsonbus.burials import ORIGINAL_KEY
-from crossdock.protocols.jsonbus.codec import MAX_DEPTH, decode, encode, listed
+from crossdock.protocols.jsonbus.codec import MAX_DEPTH, decode, encode
+from crossdock.protocols.jsonbus.json_text import listed
 from crossdock.protocols.jsonbus.messages import Job, Notification, Refused, Request, Result, Task
 from crossdock.protocols.jsonbus.options import NodeOptions
 from crossdock.protocols.jsonbus.payloads import payload_of

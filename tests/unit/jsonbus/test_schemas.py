@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 
 from crossdock.protocols.jsonbus.codec import decode
 from crossdock.protocols.jsonbus.messages import Refused
-from crossdock.protocols.jsonbus.published import routes
+from crossdock.protocols.jsonbus.schema_routes import routes
 from crossdock.protocols.jsonbus.schemas import SCHEMAS
 
 REQUEST = {"type": "request", "id": "r1", "clientId": "c1", "subject": "s"}

@@ -24,7 +24,7 @@ from crossdock.protocols.jsonbus.bus import Bus, Letter, Unroutable
 from crossdock.protocols.jsonbus.caching import current
 from crossdock.protocols.jsonbus.endings import ending_letter, reference, unreadable_letter
 from crossdock.protocols.jsonbus.options import NodeOptions
-from crossdock.protocols.jsonbus.posting import Post
+from crossdock.protocols.jsonbus.patient_publisher import PatientPublisher
 
 PLAN: Final = (1.0, 5.0, 30.0, 120.0, 600.0, 1800.0)
 """Seconds between tries to deliver to a queue that is not there, the last one again and again."""
@@ -64,7 +64,7 @@ class Answers:
         self.counters = counters or Counters(broker.clock.monotonic, _log.warning)
         self._options = options
         self._broker = broker
-        self._post = Post(bus)
+        self._post = PatientPublisher(bus)
         self._refer = refer
         self._large = asyncio.Semaphore(_LARGE)
         self._busy = 0

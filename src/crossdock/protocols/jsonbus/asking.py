@@ -32,11 +32,11 @@ from crossdock.protocols.jsonbus.letters import letter
 from crossdock.protocols.jsonbus.messages import Notification, Refused, Request
 from crossdock.protocols.jsonbus.names import answers_queue, notify_key, request_key
 from crossdock.protocols.jsonbus.options import AskOptions
+from crossdock.protocols.jsonbus.payloads import data_of
 from crossdock.protocols.jsonbus.pushing import Patience, push
-from crossdock.protocols.jsonbus.sent import Answer, SentRecords
+from crossdock.protocols.jsonbus.sent_records import Answer, SentRecords
 from crossdock.protocols.jsonbus.topology import Part, own_queue
 from crossdock.protocols.jsonbus.waiting import Arrival, Awaited, Stop, Waiting
-from crossdock.protocols.jsonbus.work import data_of
 
 SPACE: Final = "jsonbus.asked"
 """Records of requests that were sent, by their ids."""

@@ -22,6 +22,7 @@ from crossdock.core.identifiers import MemberId, encode_id, encode_member
 from crossdock.core.jobs import Lease, MemberOutcome, Outcome, OutcomeKind
 from crossdock.core.ports import Artifacts, Attempt, Clock, Records
 from crossdock.core.tables import member_payload
+from crossdock.protocols.jsonbus.backend_jobs import Assignment, answer_of, assignment_letter
 from crossdock.protocols.jsonbus.burials import Burials
 from crossdock.protocols.jsonbus.bus import Bus, Consumer, Delivery
 from crossdock.protocols.jsonbus.codec import decode
@@ -30,10 +31,9 @@ from crossdock.protocols.jsonbus.messages import Refused, Result
 from crossdock.protocols.jsonbus.names import jobs_queue, results_queue
 from crossdock.protocols.jsonbus.options import BackendOptions
 from crossdock.protocols.jsonbus.pushing import Patience, push
-from crossdock.protocols.jsonbus.sent import Sent, SentRecords
+from crossdock.protocols.jsonbus.sent_records import Sent, SentRecords
 from crossdock.protocols.jsonbus.topology import JOBS, Part, bus, own_queue
 from crossdock.protocols.jsonbus.waiting import Arrival, Awaited, Stop, Waiting
-from crossdock.protocols.jsonbus.work import Work, answer_of, work_letter
 
 SPACE: Final = "jsonbus.pushed"
 """Records of jobs that were pushed, by their ids."""
@@ -103,13 +103,13 @@ class JsonbusRunner:
         payload = cast("bytes", lease.payload)
         task = encode_id(lease.job)
         if lease.members is None:
-            return await self._run(Work(task, task, lease.attempt, payload, lease.kind), lease.timeout, attempt)
+            return await self._run(Assignment(task, task, lease.attempt, payload, lease.kind), lease.timeout, attempt)
         members = lease.members
         numbers = members.attempts or (1,) * len(members.indexes)
         for index, added, number in zip(members.indexes, members.parameters, numbers, strict=True):
             name = encode_member(MemberId(lease.job, index))
-            work = Work(name, task, number, member_payload(payload, added), lease.kind)
-            outcome = await self._run(work, lease.timeout, attempt)
+            assignment = Assignment(name, task, number, member_payload(payload, added), lease.kind)
+            outcome = await self._run(assignment, lease.timeout, attempt)
             if outcome is _CANCELLED:
                 return outcome
             await attempt.member(MemberOutcome(index=index, outcome=outcome))
@@ -126,42 +126,42 @@ class JsonbusRunner:
 
     # One attempt
 
-    async def _run(self, work: Work, limit: float | None, attempt: Attempt) -> Outcome:
+    async def _run(self, assignment: Assignment, limit: float | None, attempt: Attempt) -> Outcome:
         waiting = self._waiting
-        awaited = waiting.expect(work.name, work.number, attempt, limit)
+        awaited = waiting.expect(assignment.name, assignment.number, attempt, limit)
         try:
-            sent = await waiting.sent.find(work.name)
-            if sent is not None and sent.answer is not None and (sent.number == work.number or sent.answer.good):
+            sent = await waiting.sent.find(assignment.name)
+            if sent is not None and sent.answer is not None and (sent.number == assignment.number or sent.answer.good):
                 return self._settle(awaited, Arrival(sent.answer))
-            return await self._push_and_wait(work, sent, awaited)
+            return await self._push_and_wait(assignment, sent, awaited)
         finally:
             waiting.leave(awaited)
 
-    async def _push_and_wait(self, work: Work, sent: Sent | None, awaited: Awaited) -> Outcome:
+    async def _push_and_wait(self, assignment: Assignment, sent: Sent | None, awaited: Awaited) -> Outcome:
         waiting, lease = self._waiting, self._options.lease
-        if sent is not None and sent.number == work.number:
+        if sent is not None and sent.number == assignment.number:
             awaited.sent = True
             waiting.limit(awaited, waiting.sent.left(sent, lease))
         else:
-            failed = await self._push(work, awaited)
+            failed = await self._push(assignment, awaited)
             if failed is not None:
                 return failed
-            waiting.sent.remember(work.name, work.number)
+            waiting.sent.remember(assignment.name, assignment.number)
             waiting.limit(awaited, lease)
         match await awaited.ended:
             case Arrival() as arrival:
                 return self._settle(awaited, arrival)
             case Stop.CANCELLED:
-                waiting.sent.forget(work.name)
+                waiting.sent.forget(assignment.name)
                 return _CANCELLED
             case Stop.TIMED_OUT:
                 text = f"no result came within {lease:g} s of the push"
                 return Outcome(kind=OutcomeKind.TIMED_OUT, code="timeout", message=text)
 
-    async def _push(self, work: Work, awaited: Awaited) -> Outcome | None:
+    async def _push(self, assignment: Assignment, awaited: Awaited) -> Outcome | None:
         key = self._options.jobs_key
         try:
-            pushed = work_letter(work, self._options, self._clock.wall())
+            pushed = assignment_letter(assignment, self._options, self._clock.wall())
         except CrossdockError as error:
             return Outcome(kind=OutcomeKind.FAILED, code=error.code, message=error.message)
         nobody = f"no worker of the backend {self._options.name!r} is there: no queue is bound under {key!r}"

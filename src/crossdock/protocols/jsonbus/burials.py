@@ -7,7 +7,7 @@ from crossdock.core.counters import Counters
 from crossdock.core.errors import CrossdockError
 from crossdock.protocols.jsonbus.bus import Bus, Delivery, Letter, Unroutable
 from crossdock.protocols.jsonbus.letters import REASON
-from crossdock.protocols.jsonbus.posting import Post
+from crossdock.protocols.jsonbus.patient_publisher import PatientPublisher
 from crossdock.protocols.jsonbus.topology import DEAD
 
 ORIGINAL_KEY: Final = "x-original-key"
@@ -26,7 +26,7 @@ class Burials:
     """
 
     def __init__(self, bus: Bus, queue: str, counters: Counters) -> None:
-        self._post = Post(bus)
+        self._post = PatientPublisher(bus)
         self._queue = queue
         self._counters = counters
         self._tasks: set[asyncio.Task[None]] = set()

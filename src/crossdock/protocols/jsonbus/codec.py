@@ -13,12 +13,10 @@ from msgspec import Raw
 
 from crossdock.core.errors import Code, CrossdockError
 from crossdock.http.json_size import check_size
-from crossdock.protocols.jsonbus.json_text import listed, too_deep
+from crossdock.protocols.jsonbus.json_text import Members, read_members, string_in, too_deep
 from crossdock.protocols.jsonbus.messages import Message, Refused
-from crossdock.protocols.jsonbus.reading import ANSWERS, READERS, Members, Wrong, maybe_text
+from crossdock.protocols.jsonbus.reading import ANSWERS, READERS, Wrong
 from crossdock.protocols.jsonbus.writing import WRITERS
-
-__all__ = ["MAX_DEPTH", "create_time", "decode", "encode", "listed"]
 
 MAX_DEPTH: Final = 512
 """Levels of nesting that a message may have, its own object included: what PHP reads."""
@@ -26,7 +24,6 @@ MAX_DEPTH: Final = 512
 _BOM: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _TOO_DEEP: Final = f"it is nested deeper than {MAX_DEPTH} levels"
 
-_members: Final = msgspec.json.Decoder(Members)
 _anything: Final = msgspec.json.Decoder(Raw)
 
 
@@ -40,10 +37,10 @@ def decode(body: bytes) -> Message | Refused:
         members = _read(body)
     except Wrong as wrong:
         return Refused(reason=str(wrong))
-    kind = maybe_text(members, "type")
+    kind = string_in(members.get("type"))
     # The ids of an answer are not those of somebody who could be answered.
     asks = kind not in ANSWERS
-    request_id, client_id = (maybe_text(members, name) if asks else None for name in ("id", "clientId"))
+    request_id, client_id = (string_in(members.get(name)) if asks else None for name in ("id", "clientId"))
     try:
         return _message(members, kind, body)
     except Wrong as wrong:
@@ -85,7 +82,7 @@ def _read(body: bytes) -> Members:
     try:
         if not body.isascii():
             str(body, "utf-8")
-        return _members.decode(body)
+        return read_members(body)
     except UnicodeDecodeError as error:
         raise Wrong(f"it is not UTF-8 at byte {error.start}") from None
     except RecursionError:

@@ -25,7 +25,7 @@ from crossdock.protocols.jsonbus.endings import refusal_letter
 from crossdock.protocols.jsonbus.frontend_session import CONFLICT, Burial, Offer, Refusal, judge
 from crossdock.protocols.jsonbus.names import requests_queue
 from crossdock.protocols.jsonbus.options import NodeOptions
-from crossdock.protocols.jsonbus.posting import Post
+from crossdock.protocols.jsonbus.patient_publisher import PatientPublisher
 from crossdock.protocols.jsonbus.topology import Part, own_queue
 
 _CLOSING: Final = 5.0
@@ -74,7 +74,7 @@ class Frontend:
         self._options = options
         self._queue = requests_queue(options.node)
         self._bus = bus
-        self._post = Post(bus)
+        self._post = PatientPublisher(bus)
         self._burials = Burials(bus, self._queue, self.counters)
         self._cache = Cache(broker, options.keep)
         self._sleep = sleep

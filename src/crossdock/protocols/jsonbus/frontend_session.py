@@ -16,14 +16,14 @@ from enum import StrEnum
 from typing import Final
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from crossdock.core.errors import CrossdockError
 from crossdock.core.jobs import Job, OutcomeKind
 from crossdock.core.lifecycle import State
 from crossdock.protocols.jsonbus.asker import Asker
 from crossdock.protocols.jsonbus.hops import LIMIT
-from crossdock.protocols.jsonbus.json_text import listed
+from crossdock.protocols.jsonbus.json_text import listed, read_members, string_in
 from crossdock.protocols.jsonbus.messages import Message, Refused, Request
 from crossdock.protocols.jsonbus.payloads import fingerprint, payload_of
 
@@ -39,8 +39,6 @@ _CIRCUMSTANCES: Final = frozenset({"queue_timeout", "total_timeout", "unroutable
 _PARENTS: Final = frozenset({"need_failed", "dependency_failed"})
 """Codes of failures that are those of other jobs."""
 
-_members: Final = msgspec.json.Decoder(dict[str, Raw])
-_text: Final = msgspec.json.Decoder(str)
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -141,10 +139,9 @@ def _offer(request: Request, asker: Asker, hops: int, lists: frozenset[str]) -> 
 
 def _without_share(params: bytes) -> tuple[bytes, bool]:
     """Return params without the member that is meant for the cache, if it is there and is a text."""
-    members = _members.decode(params)
-    try:
-        wanted = _text.decode(members.get(SHARE, b""))
-    except msgspec.DecodeError:
+    members = read_members(params)
+    wanted = string_in(members.get(SHARE))
+    if wanted is None:
         return params, False
     del members[SHARE]
     return _encode(members), bool(wanted)

@@ -1,6 +1,10 @@
-"""JSON text as text: how deep it is, lists that PHP made objects of, one form for equal values. Numbers stay as written."""
+"""JSON text as text: what is directly in it, how deep it is, lists that PHP made objects of, one form for equal values.
+
+Numbers stay as they are written.
+"""
 
 import re
+from collections.abc import Callable
 from itertools import accumulate
 from typing import Final
 
@@ -13,6 +17,26 @@ _PIECES: Final = re.compile(_STRING + rb'|[\[\]{},:]|[^"\[\]{},:]++', re.DOTALL)
 _STEPS: Final = bytes.maketrans(b"[]{}", b"\x01\xff\x01\xff")
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _FIRST: Final = b'"0"'
+
+Members = dict[str, Raw]
+
+read_members: Final[Callable[[bytes | Raw], Members]] = msgspec.json.Decoder(Members).decode
+"""Returns the members of an object. Raises ``msgspec.DecodeError`` for anything else."""
+_string: Final = msgspec.json.Decoder(str)
+_integer: Final = msgspec.json.Decoder(int)
+
+
+def string_in(text: bytes | Raw | None) -> str | None:
+    """Return the string that a sound JSON text is, None if it is none."""
+    return None if text is None or bytes(text)[:1] != b'"' else _string.decode(text)
+
+
+def integer_in(text: bytes | Raw | None) -> int | None:
+    """Return the integer that a sound JSON text is, None if it is none."""
+    try:
+        return None if text is None else _integer.decode(text)
+    except msgspec.DecodeError:
+        return None
 
 
 def too_deep(text: bytes, levels: int) -> bool:

@@ -3,11 +3,11 @@
 from typing import Final
 
 import msgspec
-from msgspec import Raw
 
 from crossdock.core.errors import Code, CrossdockError
 from crossdock.core.kinds import Kind
 from crossdock.core.policy import Policy
+from crossdock.protocols.jsonbus.json_text import read_members
 
 RUNNER: Final = "jsonbus"
 """The name of the runner that these kinds give."""
@@ -30,10 +30,7 @@ def _kind(name: str, description: str, policy: Policy) -> Kind:
 def check_payload(payload: bytes) -> None:
     """Refuse a payload that cannot be the params of a message. Raises ``invalid``."""
     try:
-        _object.decode(payload)
+        read_members(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         text = "the payload has to be a JSON object: it becomes the params of a message"
         raise CrossdockError(Code.INVALID, text) from None
-
-
-_object: Final = msgspec.json.Decoder(dict[str, Raw])

@@ -6,13 +6,12 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
-from crossdock.protocols.jsonbus.json_text import canonical
+from crossdock.protocols.jsonbus.json_text import canonical, read_members
 from crossdock.protocols.jsonbus.messages import Request
 
 _DATA: Final = "data"
 _NULL: Final = b"null"
 
-_objects: Final = msgspec.json.Decoder(dict[str, Raw])
 _lists: Final = msgspec.json.Decoder(list[Raw])
 
 
@@ -26,10 +25,18 @@ def payload_of(params: bytes | None, data: bytes | None) -> bytes:
     is_list = params[:1] == b"["
     if data in (None, _NULL) and not is_list:
         return params
-    members = {str(i): value for i, value in enumerate(_lists.decode(params))} if is_list else _objects.decode(params)
+    members = {str(i): value for i, value in enumerate(_lists.decode(params))} if is_list else read_members(params)
     if data is not None and data != _NULL:
         members[_DATA] = Raw(data)
     return msgspec.json.encode(members)
+
+
+def data_of(payload: bytes) -> bytes | None:
+    """Return the member ``data`` of a payload, which a message has as its own member beside its params."""
+    if b'"data"' not in payload:
+        return None
+    data = read_members(payload).get(_DATA)
+    return None if data is None else bytes(data)
 
 
 def fingerprint(request: Request) -> str:

@@ -3,9 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Final, TypeVar, cast, get_args
 
-import msgspec
-from msgspec import Raw
-
+from crossdock.protocols.jsonbus.json_text import Members, integer_in, read_members, string_in
 from crossdock.protocols.jsonbus.messages import (
     Ending,
     Job,
@@ -18,25 +16,14 @@ from crossdock.protocols.jsonbus.messages import (
     TaskStatus,
 )
 
-Members = dict[str, Raw]
 Status = TypeVar("Status", bound=str)
 
 _OLDER: Final = {"taskId", "jobStatus"}
 """Members of the results that were sent before October 2015."""
 
-_members: Final = msgspec.json.Decoder(Members)
-_texts: Final = msgspec.json.Decoder(str)
-_integers: Final = msgspec.json.Decoder(int)
-
 
 class Wrong(Exception):
     """A body that is no message, and why."""
-
-
-def maybe_text(members: Members, name: str) -> str | None:
-    """Return the text of a member, None if it is missing or no string."""
-    text = bytes(members.get(name, b""))
-    return _texts.decode(text) if text[:1] == b'"' else None
 
 
 def _request(members: Members) -> Request:
@@ -93,7 +80,7 @@ def _result(members: Members) -> Result:
         raise Wrong("the member 'job' is missing")
     if text[:1] != b"{":
         raise Wrong("'job' must be an object")
-    inner = _members.decode(text)
+    inner = read_members(text)
     inner.pop("type", None)  # the PHP library does not look at it, so it may say anything
     try:
         job = _job(inner)
@@ -117,7 +104,7 @@ ANSWERS: Final = READERS.keys() - {"request"}
 def _text(members: Members, name: str) -> str:
     if name not in members:
         raise Wrong(f"the member '{name}' is missing")
-    text = maybe_text(members, name)
+    text = string_in(members[name])
     if text is None:
         raise Wrong(f"'{name}' must be a string")
     del members[name]
@@ -145,11 +132,9 @@ def _params(members: Members) -> bytes | None:
 
 def _attempt(members: Members) -> int | None:
     """Return the attempt. Whatever somebody else may mean by that name stays an unknown member."""
-    try:
-        attempt = _integers.decode(members.get("attempt", b""))
-    except msgspec.DecodeError:
-        return None
-    del members["attempt"]
+    attempt = integer_in(members.get("attempt"))
+    if attempt is not None:
+        del members["attempt"]
     return attempt
 
 

@@ -17,7 +17,7 @@ from crossdock.core.counters import Counters
 from crossdock.core.documents import shelve
 from crossdock.core.ports import Artifacts, Attempt, Clock
 from crossdock.protocols.jsonbus.bus import Delivery
-from crossdock.protocols.jsonbus.sent import Answer, Sent, SentRecords
+from crossdock.protocols.jsonbus.sent_records import Answer, Sent, SentRecords
 
 _BEAT: Final = 0.2
 """Seconds after which those who wait learn that they need not any more."""

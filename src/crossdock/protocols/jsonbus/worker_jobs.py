@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from typing import Final
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 from msgspec.structs import replace
 
 from crossdock.core.errors import Code, CrossdockError
 from crossdock.core.identifiers import decode_id
 from crossdock.core.jobs import Outcome, OutcomeKind
-from crossdock.protocols.jsonbus.json_text import listed
+from crossdock.protocols.jsonbus.json_text import integer_in, listed, read_members, string_in
 from crossdock.protocols.jsonbus.messages import Job, Message, Refused, Result, Task
 from crossdock.protocols.jsonbus.payloads import payload_of
 
@@ -19,10 +19,6 @@ SUBJECT: Final = "subject"
 """The member, unknown to the protocol, in which our backends say what kind a job is."""
 _ATTEMPT: Final = "attempt"
 _ID_BITS: Final = 63
-
-_members: Final = msgspec.json.Decoder(dict[str, Raw])
-_text: Final = msgspec.json.Decoder(str)
-_number: Final = msgspec.json.Decoder(int)
 
 
 class Work(Struct, frozen=True):
@@ -75,7 +71,7 @@ def work_of(job: Job, kinds: Sequence[str], fixed: str = "", *, lists: bool = Fa
     params, data = job.params, job.data
     if lists:
         params, data = (None if text is None else listed(text) for text in (params, data))
-    kind = fixed or _string(job.extra.get(SUBJECT)) or _only(kinds)
+    kind = fixed or string_in(job.extra.get(SUBJECT)) or _only(kinds)
     if not kind:
         kind, params = _named(params, kinds)
     return Work(kind, payload_of(params, data))
@@ -117,9 +113,9 @@ def _failure(outcome: Outcome) -> bytes:
 
 def _named(params: bytes | None, kinds: Sequence[str]) -> tuple[str, bytes]:
     """Return the kind that params name, and the other params."""
-    members = _members.decode(params) if params is not None and params[:1] == b"{" else {}
-    kind = _string(members.pop(SUBJECT, None))
-    if kind not in kinds:
+    members = read_members(params) if params is not None and params[:1] == b"{" else {}
+    kind = string_in(members.pop(SUBJECT, None))
+    if kind is None or kind not in kinds:
         text = f"the job does not say what it is: its member 'subject' has to be one of {', '.join(sorted(kinds))}"
         raise CrossdockError(Code.INVALID, text)
     return kind, msgspec.json.encode(members)
@@ -129,16 +125,8 @@ def _only(kinds: Sequence[str]) -> str:
     return kinds[0] if len(kinds) == 1 else ""
 
 
-def _string(text: bytes | Raw | None) -> str:
-    if text is None or bytes(text)[:1] != b'"':
-        return ""
-    return _text.decode(text)
-
-
 def _attempt(members: dict[str, bytes]) -> int | None:
-    try:
-        attempt = _number.decode(members[_ATTEMPT])
-    except (KeyError, msgspec.DecodeError):
-        return None
-    del members[_ATTEMPT]
+    attempt = integer_in(members.get(_ATTEMPT))
+    if attempt is not None:
+        del members[_ATTEMPT]
     return attempt

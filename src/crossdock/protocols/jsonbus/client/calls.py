@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from crossdock.core.errors import Code, CrossdockError
 from crossdock.protocols.jsonbus.address import read_address
-from crossdock.protocols.jsonbus.codec import listed
+from crossdock.protocols.jsonbus.json_text import listed
 from crossdock.protocols.jsonbus.messages import Notification, Request
 from crossdock.protocols.jsonbus.names import notify_key, request_key
 from crossdock.protocols.jsonbus.options import NodeOptions

@@ -11,7 +11,7 @@ _PAUSE: Final = 5.0
 """Seconds after which a letter that could not be published is tried again, if no new connection is told of before."""
 
 
-class Post:
+class PatientPublisher:
     """Publishes letters.
 
     Args:

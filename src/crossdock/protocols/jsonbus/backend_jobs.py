@@ -1,9 +1,9 @@
-"""One thing to push to workers behind a jobs queue: its letter, and what the result of it says. Pure functions."""
+"""Jobs as a backend assigns them to workers behind a jobs queue: their letters, and what results say. Pure functions."""
 
 from typing import Any, Final, cast
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from crossdock.core.jobs import OutcomeKind
 from crossdock.protocols.jsonbus.bus import Letter
@@ -12,17 +12,16 @@ from crossdock.protocols.jsonbus.json_text import listed
 from crossdock.protocols.jsonbus.letters import ATTEMPT, letter
 from crossdock.protocols.jsonbus.messages import Job, Result, Task
 from crossdock.protocols.jsonbus.options import BackendOptions
-from crossdock.protocols.jsonbus.sent import Answer
+from crossdock.protocols.jsonbus.payloads import data_of
+from crossdock.protocols.jsonbus.sent_records import Answer
 from crossdock.protocols.jsonbus.topology import BUS, JOBS
 from crossdock.protocols.jsonbus.worker_jobs import SUBJECT
 
 _MESSAGE: Final = 2000
 _NULL: Final = b"null"
 
-_object: Final = msgspec.json.Decoder(dict[str, Raw])
 
-
-class Work(Struct, frozen=True):
+class Assignment(Struct, frozen=True):
     """A job, or a member of an array: its id, the id of the whole, the attempt's number, a JSON object, and the kind."""
 
     name: str
@@ -32,11 +31,11 @@ class Work(Struct, frozen=True):
     kind: str = ""
 
 
-def work_letter(work: Work, options: BackendOptions, seconds: float) -> Letter:
-    """Return the letter that takes work to the workers of a backend.
+def assignment_letter(assignment: Assignment, options: BackendOptions, seconds: float) -> Letter:
+    """Return the letter that takes an assignment to the workers of a backend.
 
     Args:
-        work: the work.
+        assignment: what is to be done.
         options: the backend.
         seconds: the time, since 1970.
 
@@ -45,41 +44,33 @@ def work_letter(work: Work, options: BackendOptions, seconds: float) -> Letter:
     """
     created = create_time(seconds)
     # Workers of ours that can do several things are told which of them it is.
-    extra = {SUBJECT: msgspec.json.encode(work.kind)} if work.kind else {}
+    extra = {SUBJECT: msgspec.json.encode(assignment.kind)} if assignment.kind else {}
     # Foreign workers look for data where the protocol has them; ours put them back into the params anyway.
-    data = data_of(work.payload) if options.foreign else None
+    data = data_of(assignment.payload) if options.foreign else None
     if options.message == "job":
         message = Job(
-            id=work.name,
-            task_id=work.task,
+            id=assignment.name,
+            task_id=assignment.task,
             create_time=created,
             status="new",
-            params=work.payload,
+            params=assignment.payload,
             data=data,
-            attempt=work.number,
+            attempt=assignment.number,
             extra=extra,
         )
     else:
         message = Task(
-            id=work.name,
-            request_id=work.task,
+            id=assignment.name,
+            request_id=assignment.task,
             create_time=created,
             status="active",
-            params=work.payload,
+            params=assignment.payload,
             data=data,
-            extra={"attempt": b"%d" % work.number, **extra},
+            extra={"attempt": b"%d" % assignment.number, **extra},
         )
     exchange = BUS if options.foreign else JOBS
-    name = f"{work.name}.{work.number}"
-    return letter(message, options.jobs_key, exchange=exchange, headers={ATTEMPT: work.number}, id=name)
-
-
-def data_of(payload: bytes) -> bytes | None:
-    """Return the member ``data`` of a payload, which a message has as its own member beside its params."""
-    if b'"data"' not in payload:
-        return None
-    data = _object.decode(payload).get("data")
-    return None if data is None else bytes(data)
+    name = f"{assignment.name}.{assignment.number}"
+    return letter(message, options.jobs_key, exchange=exchange, headers={ATTEMPT: assignment.number}, id=name)
 
 
 def answer_of(result: Result, *, lists: bool) -> Answer:
