@@ -4,10 +4,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from bench import dramatiq_peer, servers
+from bench import dramatiq_peer, jsonbus, servers
 from bench.child import Figures, measure
 
 Cases = dict[str, Figures | None]
@@ -128,6 +130,35 @@ def _recodex(quick: bool) -> Cases:
     return cases
 
 
+def _jsonbus(quick: bool) -> Cases:
+    cases: Cases = {}
+    for name, jobs, opened in (
+        ("node and worker", 5000, jsonbus.behind),
+        ("node alone", 5000, jsonbus.local),
+        ("dramatiq", 5000, jsonbus.dramatiq),
+        ("celery", 3000, jsonbus.celery),
+    ):
+        cases[name] = _asked(opened, jobs // 5 if quick else jobs, 100 if quick else 1000)
+    return cases
+
+
+def _jsonbus_chain(quick: bool) -> Cases:
+    jobs = 400 if quick else 2000
+    return {
+        "three nodes": _asked(jsonbus.chain, jobs, jobs // 4),
+        "dramatiq": _asked(partial(jsonbus.dramatiq, steps=3), jobs, jobs // 4),
+        "celery": _asked(partial(jsonbus.celery, steps=3), jobs, jobs // 4),
+    }
+
+
+def _asked(opened: Callable[[jsonbus.Node], AbstractContextManager[jsonbus.Site]], jobs: int, paced: int) -> Figures | None:
+    """Measure one system on a RabbitMQ that has seen no other; None without RabbitMQ."""
+    if not jsonbus.available():
+        return None
+    with jsonbus.rabbit() as node, opened(node) as site:
+        return {**jsonbus.throughput(site, jobs, 200), **jsonbus.latency(site, paced, 50.0)}
+
+
 def _monitor(quick: bool) -> Cases:
     messages = 20 if quick else 200
     return {
@@ -197,6 +228,18 @@ ROWS: Final = (
         "eval, dispatch and done over ZeroMQ, each on disk twice; 8 plain workers, 4 groups",
         _recodex,
         (Aim("1000 queued", "jobs_per_s", 10_000), Aim("50000 queued", "jobs_per_s", 0.9, "1000 queued")),
+    ),
+    Row(
+        "jsonbus",
+        "request to confirmed answer over RabbitMQ, 8 slots, 200 in flight; latency at 50 a second",
+        _jsonbus,
+        tuple(Aim("node and worker", "requests_per_s", 2, peer) for peer in ("dramatiq", "celery")),
+    ),
+    Row(
+        "jsonbus-chain",
+        "the same through three nodes, of which each needs the next; the peers: three workers, one after the other",
+        _jsonbus_chain,
+        tuple(Aim("three nodes", "requests_per_s", 2, peer) for peer in ("dramatiq", "celery")),
     ),
     Row("monitor", "progress to 1,000 WebSocket listeners of one job", _monitor),
     Row("processes", "overhead of the process runner", _processes),
