@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from urllib.parse import unquote, urlsplit
 
-from crossdock.app.diagnosis import Finding, Health
+from crossdock.app.findings import Finding, Health
 from crossdock.app.jsonbus import asking_options, backend_options, connection_options, node_options
 from crossdock.config import Config, Jsonbus
 from crossdock.protocols.jsonbus.asking import ask_parts

@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from crossdock.app.attachment import Attachment
 from crossdock.app.stopping import Hands, Say
@@ -11,8 +11,6 @@ from crossdock.core.requests import Capabilities
 
 if TYPE_CHECKING:
     from crossdock.protocols.jsonbus.worker import JsonbusDispatch
-
-JSONBUS: Final = ("jsonbus+amqp", "jsonbus+amqps")
 
 
 class DrainingFirst:

@@ -10,14 +10,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-from msgspec import Struct
-
 from crossdock.app.exposure import check_listening
+from crossdock.app.findings import Finding, Health
 from crossdock.config import Config, Evaluation, Jsonbus, listen_address, store_path
 from crossdock.core.errors import CrossdockError
 from crossdock.core.extras import extra
@@ -30,22 +28,6 @@ _LITTLE_SPACE: Final = 2**30
 _TOO_LITTLE_SPACE: Final = 64 * 2**20
 _SLOW_FSYNC: Final = 0.02
 _FSYNCS: Final = 20
-
-
-class Health(StrEnum):
-    """How a check ended."""
-
-    OK = "ok"
-    WARNING = "warning"
-    FAILED = "failed"
-
-
-class Finding(Struct, frozen=True):
-    """What a check found, and what to do about it."""
-
-    check: str
-    health: Health
-    text: str
 
 
 def examine(config: Config, app: str | None) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from crossdock.app.attachment import Attachment
-from crossdock.app.bus_worker import JSONBUS, jsonbus
+from crossdock.app.bus_worker import jsonbus
 from crossdock.app.logs import configure_logs
 from crossdock.app.skills import Skill, evaluations, functions, worker_of
 from crossdock.app.stopping import Say, Stopping, run_until_stopped
@@ -16,6 +16,7 @@ from crossdock.core.extras import extra
 from crossdock.core.ports import Artifacts
 from crossdock.core.requests import Capabilities
 from crossdock.http.server import new_event_loop
+from crossdock.protocols.jsonbus.address import SCHEMES
 from crossdock.protocols.ogc.worker import HttpArtifacts, HttpDispatch, Link
 from crossdock.runners.function.loading import load_app
 
@@ -64,7 +65,7 @@ async def _linked(
     scheme = urlsplit(url).scheme
     if scheme == RECODEX:
         return await _recodex(url, offers, slots, stack, say)
-    if scheme in JSONBUS:
+    if scheme in SCHEMES:
         return await jsonbus(url, offers, slots, stack, say)
     return await _http(url, key, offers, slots, stack, say)
 

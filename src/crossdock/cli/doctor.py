@@ -23,7 +23,8 @@ def doctor(
     """Look for what could keep a server from running well here. Exit code 1 if something would."""
     import msgspec
 
-    from crossdock.app.diagnosis import Health, examine
+    from crossdock.app.diagnosis import examine
+    from crossdock.app.findings import Health
     from crossdock.app.logs import configure_logs
     from crossdock.config import load
 

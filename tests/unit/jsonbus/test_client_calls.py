@@ -4,8 +4,9 @@ import pytest
 
 from crossdock.core.errors import Code, CrossdockError
 from crossdock.protocols.jsonbus.client import calls
-from crossdock.protocols.jsonbus.client.calls import ClientAddress, Reference, Reply, RequestFailedError
+from crossdock.protocols.jsonbus.client.calls import ClientAddress, Reply, RequestFailedError
 from crossdock.protocols.jsonbus.messages import Notification, Request
+from crossdock.protocols.jsonbus.result_reference import Reference, check_reference, reference_of
 
 
 def answer(data: bytes | None = None, status: str = "success") -> Notification:
@@ -69,7 +70,7 @@ def test_a_failure_is_raised_with_what_it_says():
 
 def test_data_elsewhere():
     text = b'{"resultRef":"http://h/x?sign=1","size":5}'
-    assert calls.reference_of(answer(text)) == Reference("http://h/x?sign=1", 5)
+    assert reference_of(answer(text)) == Reference("http://h/x?sign=1", 5)
 
 
 @pytest.mark.parametrize(
@@ -85,12 +86,12 @@ def test_data_elsewhere():
     ],
 )
 def test_data_in_the_answer(notification: Notification):
-    assert calls.reference_of(notification) is None
+    assert reference_of(notification) is None
 
 
 def test_only_what_is_wanted_is_fetched():
-    calls.check_reference(Reference("https://h/x", 10), 10)
+    check_reference(Reference("https://h/x", 10), 10)
     with pytest.raises(CrossdockError, match="no http or https URL"):
-        calls.check_reference(Reference("file:///etc/passwd", 1), 10)
+        check_reference(Reference("file:///etc/passwd", 1), 10)
     with pytest.raises(CrossdockError, match="more than 10 bytes"):
-        calls.check_reference(Reference("http://h/x", 11), 10)
+        check_reference(Reference("http://h/x", 11), 10)

@@ -22,9 +22,10 @@ from crossdock.core.requests import Notification
 from crossdock.protocols.jsonbus.asker import CHANNEL, Asker, read_asker
 from crossdock.protocols.jsonbus.bus import Bus, Letter, Unroutable
 from crossdock.protocols.jsonbus.caching import current
-from crossdock.protocols.jsonbus.endings import ending_letter, reference, unreadable_letter
+from crossdock.protocols.jsonbus.endings import ending_letter, unreadable_letter
 from crossdock.protocols.jsonbus.options import NodeOptions
 from crossdock.protocols.jsonbus.patient_publisher import PatientPublisher
+from crossdock.protocols.jsonbus.result_reference import Reference, write_reference
 
 PLAN: Final = (1.0, 5.0, 30.0, 120.0, 600.0, 1800.0)
 """Seconds between tries to deliver to a queue that is not there, the last one again and again."""
@@ -179,7 +180,7 @@ class Answers:
             await self._post.publish(self._by_reference(job, asker, text))
 
     def _by_reference(self, job: Job, asker: Asker, result: Document | None) -> Letter:
-        data = None if result is None else reference(self._refer(job), _size(result))
+        data = None if result is None else write_reference(Reference(self._refer(job), _size(result)))
         return ending_letter(job, asker, data)
 
     async def _put_off(self, notification: Notification, job: Job) -> None:

@@ -24,7 +24,6 @@ from crossdock.http.egress import Egress
 from crossdock.protocols.jsonbus import hops
 from crossdock.protocols.jsonbus.burials import Burials
 from crossdock.protocols.jsonbus.bus import Bus, Consumer, Delivery, Letter
-from crossdock.protocols.jsonbus.client.calls import reference_of
 from crossdock.protocols.jsonbus.codec import decode
 from crossdock.protocols.jsonbus.collecting import Collector
 from crossdock.protocols.jsonbus.json_text import listed
@@ -34,6 +33,7 @@ from crossdock.protocols.jsonbus.names import answers_queue, notify_key, request
 from crossdock.protocols.jsonbus.options import AskOptions
 from crossdock.protocols.jsonbus.payloads import data_of
 from crossdock.protocols.jsonbus.pushing import Patience, push
+from crossdock.protocols.jsonbus.result_reference import reference_of
 from crossdock.protocols.jsonbus.sent_records import Answer, SentRecords
 from crossdock.protocols.jsonbus.topology import Part, own_queue
 from crossdock.protocols.jsonbus.waiting import Arrival, Awaited, Stop, Waiting

@@ -11,7 +11,7 @@ from crossdock.core.errors import Code, CrossdockError
 from crossdock.core.jobs import ArtifactRef
 from crossdock.core.ports import Artifacts
 from crossdock.http.egress import Egress
-from crossdock.protocols.jsonbus.client.calls import Reference, check_reference, too_large
+from crossdock.protocols.jsonbus.result_reference import Reference, check_reference, too_large
 
 _CONNECT: Final = 5.0
 _SILENCE: Final = 30.0

@@ -36,10 +36,6 @@ class Declarations:
             if part not in self.parts:
                 self.parts.append(part)
 
-    def has_exchange(self, name: str) -> bool:
-        """Return whether an exchange of this name has to be there."""
-        return any(isinstance(part, Exchange) and part.name == name for part in self.parts)
-
     def auto_delete(self, queue: str) -> bool:
         """Return whether a queue vanishes with its last consumer."""
         return any(isinstance(part, Queue) and part.name == queue and part.auto_delete for part in self.parts)
@@ -103,7 +99,7 @@ async def ask(connection: AbstractConnection, part: Exchange | Queue) -> bool:
     return True
 
 
-async def waiting(connection: AbstractConnection, queue: Queue) -> int:
+async def message_count(connection: AbstractConnection, queue: Queue) -> int:
     """Return how many messages wait in a queue that is there."""
     channel = await connection.channel(publisher_confirms=False, timeout=PATIENCE)
     try:

@@ -29,7 +29,7 @@ def ending_letter(job: Job, asker: Asker, data: bytes | None) -> Letter:
     Args:
         job: in a terminal state.
         asker: whose request it is.
-        data: the result as JSON text, or what :func:`reference` returned; only successes have one.
+        data: the result as JSON text, or a reference to it; only successes have one.
 
     Raises:
         CrossdockError: ``invalid`` if receivers could not read the data.
@@ -50,11 +50,6 @@ def refusal_letter(refusal: Refusal, cause: str) -> Letter:
 def unreadable_letter(job: Job, asker: Asker, why: str) -> Letter:
     """Return the answer to a request whose result cannot be delivered."""
     return _failure(asker, f"the job succeeded, but its result cannot be delivered: {why}", "result", encode_id(job.id))
-
-
-def reference(url: str, size: int) -> bytes:
-    """Return the data of an answer whose result has to be fetched; ``size`` is in bytes."""
-    return _encode({"resultRef": url, "size": size})
 
 
 def _failure(asker: Asker, message: str, code: str, cause: str) -> Letter:

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from crossdock.core.errors import CrossdockError
 from crossdock.protocols.jsonbus.complaints import explain
-from crossdock.protocols.jsonbus.declaring import Declarations, NotDeclared, ask, waiting
+from crossdock.protocols.jsonbus.declaring import Declarations, NotDeclared, ask, message_count
 from crossdock.protocols.jsonbus.link import ConnectionOptions, Link
 from crossdock.protocols.jsonbus.topology import Exchange, Part, Queue
 
@@ -65,12 +65,12 @@ async def _look_at(connection: Connection, part: Exchange | Queue, link: Link) -
         only.add([part])
         for refused in await only.ensure(connection):
             return Finding(name, ok=False, text=_meaning(refused, link, part))
-        return _waiting(name, part, await waiting(connection, part)) if isinstance(part, Queue) else _fine(name)
+        return _filled(name, part, await message_count(connection, part)) if isinstance(part, Queue) else _fine(name)
     except AMQPError as error:
         return Finding(name, ok=False, text=_meaning(error, link, part))
 
 
-def _waiting(name: str, part: Queue, count: int) -> Finding:
+def _filled(name: str, part: Queue, count: int) -> Finding:
     if part.name.endswith(".dead") and count:
         return Finding(name, ok=False, text=f"{count} messages could not be handled: look at them, then purge the queue")
     return Finding(name, ok=True, text=f"there, as it should be; {count} messages wait")

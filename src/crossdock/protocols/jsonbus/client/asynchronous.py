@@ -13,6 +13,7 @@ from crossdock.protocols.jsonbus.client.conversation import Conversation
 from crossdock.protocols.jsonbus.client.fetching import Fetcher
 from crossdock.protocols.jsonbus.client.quiet import keep_quiet
 from crossdock.protocols.jsonbus.messages import Notification
+from crossdock.protocols.jsonbus.result_reference import reference_of
 
 
 class AsyncJsonbusClient(AsyncClosing):
@@ -79,5 +80,5 @@ class AsyncJsonbusClient(AsyncClosing):
         return conversation
 
     async def _data(self, notification: Notification) -> bytes | None:
-        reference = calls.reference_of(notification)
+        reference = reference_of(notification)
         return notification.data if reference is None else await self._fetcher.fetch(reference)

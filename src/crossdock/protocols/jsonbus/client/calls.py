@@ -39,13 +39,6 @@ class Reply(Struct, frozen=True, kw_only=True):
     data: Any = None
 
 
-class Reference(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
-    """What an answer has instead of large data: where they lie, and how many bytes they are."""
-
-    result_ref: str
-    size: int
-
-
 class RequestFailedError(CrossdockError):
     """The node has answered that a request failed. ``data`` is what it says beside the message, None if nothing."""
 
@@ -95,29 +88,6 @@ def new_request(client_id: str, subject: str, params: Mapping[str, Any] | None, 
         )
     except (TypeError, ValueError, RecursionError) as error:
         raise CrossdockError(Code.INVALID, f"the request has no JSON form: {error}") from None
-
-
-def reference_of(notification: Notification) -> Reference | None:
-    """Return where the data of an answer lie, None if they are in it."""
-    if notification.status != "success" or notification.data is None or b'"resultRef"' not in notification.data:
-        return None
-    try:
-        return msgspec.json.decode(notification.data, type=Reference)
-    except msgspec.ValidationError:
-        return None
-
-
-def check_reference(reference: Reference, largest: int) -> None:
-    """Raise ``too_large`` for more than is wanted, ``invalid`` for what is no address of a web server."""
-    if not reference.result_ref.startswith(("http://", "https://")):
-        raise CrossdockError(Code.INVALID, "the answer names its data by something that is no http or https URL")
-    if reference.size > largest:
-        raise too_large(largest)
-
-
-def too_large(largest: int) -> CrossdockError:
-    """Return the error for data that are larger than they may be."""
-    return CrossdockError(Code.TOO_LARGE, f"the data of the answer have more than {largest:,} bytes")
 
 
 def reply_of(notification: Notification, data: bytes | None, *, lists: bool) -> Reply:

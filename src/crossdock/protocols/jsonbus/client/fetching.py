@@ -1,4 +1,8 @@
-"""Large data of answers, fetched from where they lie."""
+"""Large data of answers, fetched into memory from where they lie.
+
+The client trusts its node. What one node asks another for goes into the artifacts instead, and only comes from where it may:
+see :mod:`~crossdock.protocols.jsonbus.collecting`.
+"""
 
 from http import HTTPStatus
 from typing import Final
@@ -7,8 +11,7 @@ import httpx
 
 from crossdock.core.errors import Code, CrossdockError
 from crossdock.http.problems import read_problem
-from crossdock.protocols.jsonbus.client import calls
-from crossdock.protocols.jsonbus.client.calls import Reference
+from crossdock.protocols.jsonbus.result_reference import Reference, check_reference, too_large
 
 _TIMEOUT: Final = 60.0
 """Seconds without a byte."""
@@ -32,7 +35,7 @@ class Fetcher:
             CrossdockError: ``too_large``, ``unavailable``, ``internal`` if they are not what the answer said, or what the
                 server says.
         """
-        calls.check_reference(reference, self._largest)
+        check_reference(reference, self._largest)
         if self._http is None:
             self._http = httpx.AsyncClient(timeout=_TIMEOUT)
         try:
@@ -58,5 +61,5 @@ class Fetcher:
         async for chunk in response.aiter_bytes():
             data += chunk
             if len(data) > self._largest:
-                raise calls.too_large(self._largest)
+                raise too_large(self._largest)
         return bytes(data)
