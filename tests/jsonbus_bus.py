@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from msgspec.structs import replace
 
 from crossdock.core.errors import Code, CrossdockError
-from crossdock.protocols.jsonbus.bus import Letter, Receive, Unroutable
+from crossdock.protocols.jsonbus.bus import Letter, QueueFull, Receive, Unroutable
 from crossdock.protocols.jsonbus.topology import BUS, Binding, Part, Queue
 
 PATIENCE = 10.0
@@ -132,7 +132,8 @@ class MemoryBus:
     """Implements :class:`~crossdock.protocols.jsonbus.bus.Bus`.
 
     ``letters`` are those published by the side under test and routed; ``settlements`` is how deliveries ended. ``lose``
-    is how many of the next letters arrive without their confirm.
+    is how many of the next letters arrive without their confirm. ``full`` are the keys whose queues refuse letters,
+    ``forbidden`` are exchanges that we may not publish to.
     """
 
     def __init__(self) -> None:
@@ -141,6 +142,8 @@ class MemoryBus:
         self.letters: list[Letter] = []
         self.settlements: list[tuple[str, MemoryDelivery]] = []
         self.lose = 0
+        self.full: set[str] = set()
+        self.forbidden: set[str] = set()
         self.largest = 2**27
         self.tries = 0
         self.away = False
@@ -164,6 +167,10 @@ class MemoryBus:
             raise CrossdockError(Code.UNAVAILABLE, "the connection to RabbitMQ is away")
         if len(letter.body) > self.largest:
             raise CrossdockError(Code.TOO_LARGE, f"RabbitMQ takes at most {self.largest} bytes")
+        if letter.exchange in self.forbidden:
+            raise CrossdockError(Code.UNAUTHORIZED, f"the user lacks a permission on {letter.exchange!r}")
+        if letter.key in self.full:
+            raise QueueFull
         if not self.route(letter):
             raise Unroutable
         self.letters.append(letter)

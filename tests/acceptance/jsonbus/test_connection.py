@@ -191,6 +191,27 @@ async def test_a_full_queue_is_not_a_success(connect):
     assert caught.value.code == Code.UNAVAILABLE
 
 
+async def test_a_letter_that_is_forbidden_fails_no_others_on_its_channel(connect, vhost):
+    only = r"^(jsonbus|svc\..*)$"
+    connection = connect(vhost.user(f"narrow-{vhost.name}", "secret", configure=only, write=only, read=only))
+    connection.require(own_queue(OWN, "requests"))
+    await connection.start()
+    await raw(vhost, lambda channel: channel.queue_declare("answers"))
+    forbidden = letter("x", key="answers", exchange="")
+    first, found, second = await asyncio.gather(
+        connection.publish(letter(1)), connection.publish(forbidden), connection.publish(letter(2)), return_exceptions=True
+    )
+    assert isinstance(found, CrossdockError)
+    assert (found.code, "amq.default" in found.message) == (Code.UNAUTHORIZED, True)
+    # Those beside it are in doubt, as after any lost channel, and not refused.
+    assert [getattr(result, "code", Code.UNAVAILABLE) for result in (first, second)] == [Code.UNAVAILABLE] * 2
+    await insist(connection, letter(1))
+    under_way = asyncio.gather(*(connection.publish(letter(number)) for number in range(3, 50)))
+    with pytest.raises(CrossdockError, match=r"amq\.default"):
+        await connection.publish(forbidden)
+    await under_way  # RabbitMQ was not asked again
+
+
 # RabbitMQ goes and comes
 
 

@@ -90,6 +90,24 @@ async def test_answers_to_a_queue_that_is_gone_are_sent_again_ever_less_often(no
     assert (await node.answer())["data"] == 2
 
 
+@pytest.mark.parametrize("trouble", ["full", "forbidden"])
+async def test_clients_whose_queues_take_nothing_keep_no_others_waiting(node, monkeypatch, trouble):
+    monkeypatch.setattr(module, "_UNDER_WAY", 3)
+    node.bus.declare("odd")
+    if trouble == "full":
+        node.bus.full.add("odd")
+    else:
+        node.bus.forbidden.add("")
+    for number in range(5):
+        await asked(node, id=f"odd{number}", reply_to="odd")
+    await asked(node, id="even")
+    assert (await node.answer())["requestId"] == "even"
+    node.bus.full.clear()
+    node.bus.forbidden.clear()
+    await node.advance(module.PLAN[0])
+    assert {(await node.answer("odd"))["requestId"] for _ in range(5)} == {f"odd{number}" for number in range(5)}
+
+
 async def test_the_plan_goes_on_after_a_restart(node):
     node.bus.vanish("c_notify")
     await asked(node)

@@ -48,5 +48,9 @@ def test_what_is_no_url_of_rabbitmq_is_refused_without_its_password(text):
 
 def test_the_permissions_of_a_node():
     parts = (*own_queue("svc.node.requests", "requests"), *foreign_queue("re.quests"))
-    pattern = r"^(jsonbus|re\.quests|svc\..*)$"
-    assert permissions("u", "/v", parts) == f"rabbitmqctl set_permissions -p /v u '{pattern}' '{pattern}' '{pattern}'"
+    pattern, write = r"^(jsonbus|re\.quests|svc\..*)$", r"^(amq\.default|jsonbus|re\.quests|svc\..*)$"
+    assert permissions("u", "/v", parts) == f"rabbitmqctl set_permissions -p /v u '{pattern}' '{write}' '{pattern}'"
+
+
+def test_only_who_answers_requests_may_write_to_any_queue():
+    assert "amq" not in permissions("u", "/v", own_queue("svc.worker.results", "results"))

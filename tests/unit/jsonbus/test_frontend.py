@@ -427,6 +427,31 @@ async def test_a_refusal_waits_a_little_for_its_client_and_is_then_kept(node):
     await node.accepted()
 
 
+@pytest.mark.parametrize("trouble", ["full", "forbidden"])
+async def test_a_refusal_that_a_queue_does_not_take_is_kept_and_makes_room(node, trouble):
+    node.bus.declare("odd")
+    if trouble == "full":
+        node.bus.full.add("odd")
+    else:
+        node.bus.forbidden.add("")
+    number = node.options.prefetch + 1
+    for each in range(number):
+        node.send(request(id=f"odd{each}", subject="nothing"), reply_to="odd")
+    node.send(request(id="even"))
+    await node.accepted(number + 1)
+    assert node.bus.size(DEAD) == number
+    assert (await node.work(TWO)).payload == b"{}"
+    assert (await node.answer())["requestId"] == "even"
+
+
+async def test_a_full_queue_of_dead_letters_stops_nobody(node):
+    node.bus.full.add("svc.crossdock.requests")
+    node.send(b"no json")
+    node.send(request())
+    await node.accepted()
+    await node.until(lambda: [how for how, _ in node.bus.settlements].count("dead") == 1)
+
+
 async def test_a_refusal_reaches_a_client_that_comes_a_little_later(node):
     async def late(seconds: float) -> None:
         node.bus.declare("late_notify")

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from crossdock.core.errors import Code, CrossdockError
 from crossdock.protocols.jsonbus.topology import BUS, Part
 
 Headers = Mapping[str, str | int | float | bool | None]
@@ -27,6 +28,13 @@ class Letter(Struct, frozen=True, gc=False, kw_only=True):
 
 class Unroutable(Exception):
     """No queue is bound under the letter's key, or its exchange is gone: nobody has got it."""
+
+
+class QueueFull(CrossdockError):
+    """RabbitMQ did not take a letter, because of its queue and not of the connection; others still get theirs."""
+
+    def __init__(self) -> None:
+        super().__init__(Code.UNAVAILABLE, "RabbitMQ could not take a message: a queue of it is full or gone")
 
 
 class Delivery(Protocol):
@@ -81,8 +89,10 @@ class Bus(Protocol):
 
         Raises:
             Unroutable: RabbitMQ returned it.
+            QueueFull: a queue of it refused it.
             CrossdockError: ``unavailable`` if the connection is away or was lost before the confirm (then the letter may
-                or may not have arrived), or if RabbitMQ blocks it for too long; ``too_large`` for more than it takes.
+                or may not have arrived), or if RabbitMQ blocks it for too long; ``too_large`` for more than it takes;
+                ``unauthorized`` if we may not publish to the exchange.
         """
         ...
 

@@ -11,7 +11,8 @@ from yarl import URL
 
 from crossdock.core.errors import Code, CrossdockError
 from crossdock.protocols.jsonbus.declaring import NotDeclared
-from crossdock.protocols.jsonbus.topology import Binding, Exchange, Part
+from crossdock.protocols.jsonbus.names import requests_queue
+from crossdock.protocols.jsonbus.topology import Binding, Exchange, Part, Queue
 
 _INEQUIVALENT: Final = re.compile(
     r"inequivalent arg '(?P<what>[^']*)' for (?P<kind>queue|exchange) '(?P<name>.*)' in vhost .*?: (?P<differs>.*)$",
@@ -19,6 +20,8 @@ _INEQUIVALENT: Final = re.compile(
 )
 _REFUSED: Final = re.compile(r"access to (?P<kind>\w+) '(?P<name>.*)' in vhost")
 _TOO_LARGE: Final = re.compile(r"message size \d+ is larger than configured max size (?P<most>\d+)")
+
+_REQUESTS: Final = requests_queue("").removeprefix("svc.")
 
 
 class Broker(Struct, frozen=True):
@@ -81,8 +84,10 @@ def permissions(user: str, vhost: str, parts: Sequence[Part]) -> str:
     for part in parts:
         found = (part.exchange, part.queue) if isinstance(part, Binding) else (part.name,)
         names |= {r"svc\..*" if name.startswith("svc.") else re.escape(name) for name in found}
-    pattern = f"^({'|'.join(sorted(names))})$"
-    return f"rabbitmqctl set_permissions -p {vhost} {user} '{pattern}' '{pattern}' '{pattern}'"
+    pattern, answers = "|".join(sorted(names)), ""
+    if any(isinstance(part, Queue) and part.name.endswith(_REQUESTS) for part in parts):
+        answers = r"amq\.default|"  # where answers go to whatever queue a request's reply_to names
+    return f"rabbitmqctl set_permissions -p {vhost} {user} '^({pattern})$' '^({answers}{pattern})$' '^({pattern})$'"
 
 
 def _lasting(code: Code, text: str) -> Complaint:

@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Final
 
 from crossdock.core.errors import Code, CrossdockError
-from crossdock.protocols.jsonbus.bus import Bus, Letter
+from crossdock.protocols.jsonbus.bus import Bus, Letter, QueueFull, Unroutable
 
 _PAUSE: Final = 5.0
 """Seconds after which a letter that could not be published is tried again, if no new connection is told of before."""
@@ -27,14 +27,19 @@ class PatientPublisher:
         """Publish a letter, however long it takes. One whose confirm was lost is published again, with the same id.
 
         Raises:
-            Unroutable: there is no queue for it.
+            Unroutable: there is no queue for it, the queue is full, or we may not publish there. That is the receiver's
+                trouble: whoever waited here for one would keep others waiting.
             CrossdockError: ``too_large``.
         """
         while True:
             connected = self._connected
             try:
                 return await self._bus.publish(letter)
+            except QueueFull as error:
+                raise Unroutable(error.message) from None
             except CrossdockError as error:
+                if error.code is Code.UNAUTHORIZED:
+                    raise Unroutable(error.message) from None
                 if error.code is not Code.UNAVAILABLE:
                     raise
             with suppress(TimeoutError):

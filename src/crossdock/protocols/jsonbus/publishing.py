@@ -1,9 +1,11 @@
 """Publishes letters over one channel with confirms, many at once."""
 
 import asyncio
+import time
 from collections.abc import Callable
-from typing import Final, cast
+from typing import Any, Final, cast
 
+import structlog
 from aiormq import Channel
 from aiormq.exceptions import (
     AMQPError,
@@ -15,13 +17,23 @@ from aiormq.exceptions import (
 )
 
 from crossdock.core.errors import Code, CrossdockError
-from crossdock.protocols.jsonbus.bus import Letter, Unroutable
+from crossdock.protocols.jsonbus.bus import Letter, QueueFull, Unroutable
 from crossdock.protocols.jsonbus.complaints import explain, too_large
 from crossdock.protocols.jsonbus.link import Link
 from crossdock.protocols.jsonbus.outlet import Outlet
 
 _FAILURES: Final = (CrossdockError, AMQPError, RuntimeError, OSError)
 """What publishing raises; a TimeoutError is an OSError."""
+_REFUSED: Final = 60.0
+"""Seconds until it is tried again to publish to an exchange that we may not publish to.
+
+RabbitMQ closes the channel over each try, and all that is under way on it has to be published again.
+"""
+
+_DEFAULT: Final = "amq.default"
+"""What RabbitMQ calls the exchange without a name."""
+
+_log: Final[Any] = structlog.get_logger("crossdock.jsonbus")
 
 
 class Publisher:
@@ -41,11 +53,16 @@ class Publisher:
         self._opening = asyncio.Lock()
         self._most: int | None = None
         self._flying: dict[str, asyncio.Future[None]] = {}
+        self._refused: dict[str, tuple[float, CrossdockError]] = {}
+        """Exchanges that we may not publish to: until when that is believed, and what to say."""
 
     async def publish(self, letter: Letter) -> None:
         """Publish a letter and wait for the confirm; see :class:`Bus`."""
         if self._most is not None and len(letter.body) > self._most:
             raise _too_large(len(letter.body), self._most)
+        until, refused = self._refused.get(letter.exchange, (0.0, None))
+        if refused is not None and time.monotonic() < until:
+            raise CrossdockError(refused.code, refused.message)
         # The library tells which letter came back by its id alone, so the same one flies once at a time.
         while (before := self._flying.get(letter.id)) is not None:
             await asyncio.wait([before])
@@ -86,14 +103,24 @@ class Publisher:
         if isinstance(error, PublishError):
             return Unroutable(f"no queue is bound to {letter.exchange} under {letter.key}")
         if isinstance(error, DeliveryError):
-            return _unavailable("RabbitMQ could not take a message: a queue of it is full or gone")
+            return QueueFull()
         if isinstance(error, TimeoutError):
             return self._late()
         if isinstance(error, ChannelPreconditionFailed):
             return self._precondition(letter, error)
         if isinstance(error, ChannelAccessRefused):
-            return explain(error, self._link.broker, self._link.declarations.parts, "").error
+            return self._forbidden(letter, error)
         return _lost()
+
+    def _forbidden(self, letter: Letter, error: ChannelAccessRefused) -> CrossdockError:
+        """Return what it means for a letter that RabbitMQ forbade one to somebody on its channel."""
+        if f"exchange '{letter.exchange or _DEFAULT}'" not in str(error):
+            return _lost()
+        complaint = explain(error, self._link.broker, self._link.declarations.parts, "").error
+        if self._refused.get(letter.exchange, (0.0, complaint))[0] < time.monotonic():
+            self._refused[letter.exchange] = time.monotonic() + _REFUSED, complaint
+            _log.error("RabbitMQ refuses what we publish", exchange=letter.exchange or _DEFAULT, why=complaint.message)
+        return complaint
 
     async def _ready(self) -> Outlet:
         """Return an open channel on the present connection, on which all is declared."""
