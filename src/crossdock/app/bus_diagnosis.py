@@ -11,7 +11,7 @@ from crossdock.protocols.jsonbus.asking import ask_parts
 from crossdock.protocols.jsonbus.backend import backend_parts
 from crossdock.protocols.jsonbus.frontend import node_parts
 from crossdock.protocols.jsonbus.inspection import inspect
-from crossdock.protocols.jsonbus.names import results_key
+from crossdock.protocols.jsonbus.options import BackendOptions
 from crossdock.protocols.jsonbus.policies import policies
 from crossdock.protocols.jsonbus.topology import Part
 
@@ -24,17 +24,18 @@ def bus_findings(config: Config, table: Jsonbus) -> Iterator[Finding]:
         health = Health.OK if found.ok else Health.WARNING if found.name.endswith(".dead") else Health.FAILED
         yield Finding(f"json-bus {found.name}", health, found.text)
     if not broken:
-        backends = config.backends.jsonbus.items()
-        keys = [backend.results_key or results_key(name) for name, backend in backends if backend.workers == "foreign"]
-        lines = policies(
-            table.node, table.request_key, results_keys=keys, vhost=unquote(urlsplit(table.url).path[1:]) or "/"
-        )
+        vhost = unquote(urlsplit(table.url).path[1:]) or "/"
+        lines = policies(node_options(table), _backends(config), vhost=vhost)
         yield Finding("json-bus policies", Health.OK, "\n        ".join(("to be set once, by an operator:", *lines)))
 
 
 def _parts(config: Config, table: Jsonbus) -> list[Part]:
     """Return what has to be there for all that the configuration opens."""
     parts = [*node_parts(node_options(table)), *ask_parts(asking_options(table))]
-    for name, backend in config.backends.jsonbus.items():
-        parts += backend_parts(backend_options(name, backend))
+    for backend in _backends(config):
+        parts += backend_parts(backend)
     return parts
+
+
+def _backends(config: Config) -> list[BackendOptions]:
+    return [backend_options(name, table) for name, table in config.backends.jsonbus.items()]

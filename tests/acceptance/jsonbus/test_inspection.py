@@ -10,6 +10,7 @@ from acceptance.jsonbus.test_connection import eventually, letter, raw
 from crossdock.protocols.jsonbus.connection import Connection
 from crossdock.protocols.jsonbus.inspection import inspect
 from crossdock.protocols.jsonbus.link import ConnectionOptions
+from crossdock.protocols.jsonbus.options import NodeOptions
 from crossdock.protocols.jsonbus.policies import policies
 from crossdock.protocols.jsonbus.topology import BUS, foreign_queue, own_queue
 
@@ -77,7 +78,7 @@ async def test_a_broker_that_is_not_there():
 
 async def test_the_policies_keep_the_copy_empty_and_change_nothing_else(vhost):
     connection = await put_up(vhost)
-    commands = [line for line in policies("node", "requests", vhost=vhost.name) if not line.startswith("#")]
+    commands = [line for line in policies(NodeOptions(node="node"), vhost=vhost.name) if not line.startswith("#")]
     for line in commands:
         program, *arguments = shlex.split(line)
         assert program == "rabbitmqctl"
@@ -98,7 +99,7 @@ async def test_the_policies_keep_the_copy_empty_and_change_nothing_else(vhost):
 
 async def test_php_can_still_declare_its_own_under_the_policies(vhost):
     connection = await put_up(vhost)
-    for line in policies("node", "requests", vhost=vhost.name):
+    for line in policies(NodeOptions(node="node"), vhost=vhost.name):
         if not line.startswith("#"):
             vhost.rabbit.control(*shlex.split(line)[1:])
 

@@ -11,7 +11,8 @@ from typing import Final
 
 import msgspec
 
-from crossdock.protocols.jsonbus.names import answers_queue, requests_queue
+from crossdock.protocols.jsonbus.names import answers_queue, jobs_queue, notify_key, requests_queue, results_queue
+from crossdock.protocols.jsonbus.options import BackendOptions, NodeOptions
 
 _DAY: Final = 86_400_000
 """Milliseconds."""
@@ -25,21 +26,22 @@ _HOLDING: Final = (
 )
 
 
-def policies(node: str, request_key: str, *, results_keys: Sequence[str] = (), vhost: str = "/") -> list[str]:
+def policies(options: NodeOptions, backends: Sequence[BackendOptions] = (), *, vhost: str = "/") -> list[str]:
     """Return the commands, each after a line that says why.
 
     Args:
-        node: its name.
-        request_key: what clients publish requests under; the PHP library has a queue of the same name.
-        results_keys: the same for results of workers behind the PHP library.
+        options: the node.
+        backends: who works for it.
         vhost: where all of this is.
     """
-    copies = _either(request_key, *results_keys)
-    own = _either(requests_queue(node), answers_queue(node))
-    dead = _either(f"{requests_queue(node)}.dead", f"{answers_queue(node)}.dead")
+    node = options.node
+    copies = _either(options.request_key, notify_key(node), *(one.results_key for one in backends if one.foreign))
+    queues = [requests_queue(node), answers_queue(node), *(results_queue(one.name) for one in backends)]
+    queues += [jobs_queue(one.name) for one in backends if not one.foreign]
+    own, dead = _either(*queues), _either(*(f"{queue}.dead" for queue in queues))
     own_rules = {"max-length": _MOST, "overflow": "reject-publish", "dead-letter-strategy": "at-least-once"}
     return [
-        f"# The PHP library's queue {request_key} gets a copy of everything that nobody reads: nothing may pile up in it.",
+        "# Peers in PHP declare queues for what they publish to us, which nobody reads: nothing may pile up in them.",
         _policy(vhost, f"{node}-php-copies", copies, {"message-ttl": 0, "max-length": 0, "expires": _DAY}),
         "# A full queue refuses new messages, which publishers notice, and loses no dead letter on its way.",
         _policy(vhost, f"{node}-own", own, own_rules),
