@@ -68,8 +68,9 @@ class Scene:
         for run in runs:
             run.task.cancel()
             await asyncio.wait((run.task,))
-        self.runner._task.cancel()
-        await asyncio.wait((self.runner._task,))
+        looking_after = self.runner._returns._task
+        looking_after.cancel()
+        await asyncio.wait((looking_after,))
         for queue in self.bus.queues.values():
             queue.consumers.clear()
             queue.give_back()

@@ -5,8 +5,7 @@ from the job's, so one that is repeated is the same one to the node: after a cra
 the answer took too long. Answers that nobody waits for when they come are kept for whoever runs the job next.
 """
 
-import asyncio
-from typing import Any, Final, cast
+from typing import Any, Final
 from uuid import UUID, uuid5
 
 import msgspec
@@ -16,24 +15,23 @@ from msgspec import Struct
 from crossdock.core.counters import Counters
 from crossdock.core.documents import load
 from crossdock.core.errors import CrossdockError
-from crossdock.core.identifiers import MemberId, encode_id, encode_member
-from crossdock.core.jobs import Lease, MemberOutcome, Outcome, OutcomeKind
+from crossdock.core.jobs import Lease, Outcome, OutcomeKind
 from crossdock.core.ports import Artifacts, Attempt, Clock, Records
-from crossdock.core.tables import member_payload
 from crossdock.http.egress import Egress
 from crossdock.protocols.jsonbus import hops
-from crossdock.protocols.jsonbus.burials import Burials
-from crossdock.protocols.jsonbus.bus import Bus, Consumer, Delivery, Letter
+from crossdock.protocols.jsonbus.bus import Bus, Delivery, Letter
 from crossdock.protocols.jsonbus.codec import decode
 from crossdock.protocols.jsonbus.collecting import Collector
 from crossdock.protocols.jsonbus.json_text import listed
 from crossdock.protocols.jsonbus.letters import letter
-from crossdock.protocols.jsonbus.messages import Notification, Refused, Request
+from crossdock.protocols.jsonbus.messages import Notification, Request
 from crossdock.protocols.jsonbus.names import answers_queue, notify_key, request_key
 from crossdock.protocols.jsonbus.options import AskOptions
 from crossdock.protocols.jsonbus.payloads import data_of
+from crossdock.protocols.jsonbus.pieces import Piece, run_pieces
 from crossdock.protocols.jsonbus.pushing import Patience, push
 from crossdock.protocols.jsonbus.result_reference import reference_of
+from crossdock.protocols.jsonbus.return_queue import ReturnQueue
 from crossdock.protocols.jsonbus.sent_records import Answer, SentRecords
 from crossdock.protocols.jsonbus.topology import Part, own_queue
 from crossdock.protocols.jsonbus.waiting import Arrival, Awaited, Stop, Waiting
@@ -97,49 +95,30 @@ class AskRunner:
         self._patience = patience or Patience(nobody=_NOBODY)
         self._collector = Collector(artifacts, egress, options.largest)
         self._waiting = Waiting(SentRecords(SPACE, records, clock, _KEEP), artifacts, clock, self.counters, exact=False)
-        self._burials = Burials(bus, answers_queue(options.node), self.counters)
-        self._consumer: Consumer | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._returns = ReturnQueue(bus, answers_queue(options.node), self._waiting, self.counters)
 
     async def start(self) -> None:
         """Declare what is needed and begin to take answers."""
-        self._bus.require(ask_parts(self._options))
-        self._task = asyncio.create_task(self._waiting.run())
-        queue = answers_queue(self._options.node)
-        self._consumer = self._bus.consume(queue, self._receive, prefetch=self._options.prefetch)
+        self._returns.start(ask_parts(self._options), self._receive, self._options.prefetch)
 
     async def run(self, lease: Lease, attempt: Attempt) -> Outcome:
         """Run a lease, whose payload has to be loaded, to its end. Cancelling this leaves the answer to the next run."""
-        payload = cast("bytes", lease.payload)
         behind = await hops.read(self._records, lease.job) + 1
         if behind > hops.LIMIT:
             text = f"the request has passed {behind - 1} nodes: they need each other in a circle"
             return Outcome(kind=OutcomeKind.FAILED, code="circle", message=text)
-        if lease.members is None:
-            return await self._run(encode_id(lease.job), payload, behind, lease, attempt)
-        for index, added in zip(lease.members.indexes, lease.members.parameters, strict=True):
-            name = encode_member(MemberId(lease.job, index))
-            outcome = await self._run(name, member_payload(payload, added), behind, lease, attempt)
-            if outcome is _CANCELLED:
-                return outcome
-            await attempt.member(MemberOutcome(index=index, outcome=outcome))
-        return Outcome(kind=OutcomeKind.SUCCEEDED)
+        return await run_pieces(lease, attempt, lambda piece: self._run(piece, behind, lease, attempt))
 
     async def stop(self) -> None:
         """Take no more answers."""
-        if self._consumer is not None:
-            await self._consumer.close()
-        await self._burials.stop()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait((self._task,))
+        await self._returns.stop()
         await self._collector.close()
 
     # One request
 
-    async def _run(self, name: str, payload: bytes, behind: int, lease: Lease, attempt: Attempt) -> Outcome:
+    async def _run(self, piece: Piece, behind: int, lease: Lease, attempt: Attempt) -> Outcome:
         waiting = self._waiting
-        name = request_id(name)
+        name = request_id(piece.name)
         awaited = waiting.expect(name, lease.attempt, attempt, lease.timeout)
         try:
             sent = await waiting.sent.find(name)
@@ -148,7 +127,7 @@ class AskRunner:
             if sent is not None and sent.number == lease.attempt:
                 awaited.sent = True
                 waiting.limit(awaited, None if lease.timeout is None else waiting.sent.left(sent, lease.timeout))
-            elif (failed := await self._ask(name, payload, behind, lease.kind, awaited)) is not None:
+            elif (failed := await self._ask(name, piece.payload, behind, lease.kind, awaited)) is not None:
                 return failed
             else:
                 waiting.sent.remember(name, lease.attempt)
@@ -191,9 +170,7 @@ class AskRunner:
     def _receive(self, delivery: Delivery) -> None:
         message = decode(delivery.body)
         if not isinstance(message, Notification):
-            reason = message.reason if isinstance(message, Refused) else "it is no notification"
-            self.counters.complain("an answer that cannot be used", reason, queue=answers_queue(self._options.node))
-            self._burials.begin(delivery, reason)
+            self._returns.bury(delivery, message, "an answer that cannot be used", "it is no notification")
             return
         self._waiting.receive(message.request_id, None, _answer_of(message), delivery)
 

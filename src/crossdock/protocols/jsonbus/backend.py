@@ -11,26 +11,25 @@ twice, and one Result of it counts. Between a Result and the end of its job, Rab
 nobody waits, Results of what is on record are kept there for whoever runs the job next.
 """
 
-import asyncio
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import structlog
 
 from crossdock.core.counters import Counters
 from crossdock.core.errors import CrossdockError
-from crossdock.core.identifiers import MemberId, encode_id, encode_member
-from crossdock.core.jobs import Lease, MemberOutcome, Outcome, OutcomeKind
+from crossdock.core.identifiers import encode_id
+from crossdock.core.jobs import Lease, Outcome, OutcomeKind
 from crossdock.core.ports import Artifacts, Attempt, Clock, Records
-from crossdock.core.tables import member_payload
 from crossdock.protocols.jsonbus.backend_jobs import Assignment, answer_of, assignment_letter
-from crossdock.protocols.jsonbus.burials import Burials
-from crossdock.protocols.jsonbus.bus import Bus, Consumer, Delivery
+from crossdock.protocols.jsonbus.bus import Bus, Delivery
 from crossdock.protocols.jsonbus.codec import decode
 from crossdock.protocols.jsonbus.letters import attempt_of
-from crossdock.protocols.jsonbus.messages import Refused, Result
+from crossdock.protocols.jsonbus.messages import Result
 from crossdock.protocols.jsonbus.names import jobs_queue, results_queue
 from crossdock.protocols.jsonbus.options import BackendOptions
+from crossdock.protocols.jsonbus.pieces import Piece, run_pieces
 from crossdock.protocols.jsonbus.pushing import Patience, push
+from crossdock.protocols.jsonbus.return_queue import ReturnQueue
 from crossdock.protocols.jsonbus.sent_records import Sent, SentRecords
 from crossdock.protocols.jsonbus.topology import JOBS, Part, bus, own_queue
 from crossdock.protocols.jsonbus.waiting import Arrival, Awaited, Stop, Waiting
@@ -87,42 +86,26 @@ class JsonbusRunner:
         self._patience = patience or Patience()
         sent = SentRecords(SPACE, records, clock, options.lease + _AFTERWARDS)
         self._waiting = Waiting(sent, artifacts, clock, self.counters, exact=True)
-        self._burials = Burials(bus, results_queue(options.name), self.counters)
-        self._consumer: Consumer | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._returns = ReturnQueue(bus, results_queue(options.name), self._waiting, self.counters)
 
     async def start(self) -> None:
         """Declare what is needed and begin to take Results."""
-        self._bus.require(backend_parts(self._options))
         prefetch = max(_PREFETCH, 4 * self._options.slots)
-        self._task = asyncio.create_task(self._waiting.run())
-        self._consumer = self._bus.consume(results_queue(self._options.name), self._receive, prefetch=prefetch)
+        self._returns.start(backend_parts(self._options), self._receive, prefetch)
 
     async def run(self, lease: Lease, attempt: Attempt) -> Outcome:
         """Run a lease, whose payload has to be loaded, to its end. Cancelling this leaves the Result to the next run."""
-        payload = cast("bytes", lease.payload)
         task = encode_id(lease.job)
-        if lease.members is None:
-            return await self._run(Assignment(task, task, lease.attempt, payload, lease.kind), lease.timeout, attempt)
-        members = lease.members
-        numbers = members.attempts or (1,) * len(members.indexes)
-        for index, added, number in zip(members.indexes, members.parameters, numbers, strict=True):
-            name = encode_member(MemberId(lease.job, index))
-            assignment = Assignment(name, task, number, member_payload(payload, added), lease.kind)
-            outcome = await self._run(assignment, lease.timeout, attempt)
-            if outcome is _CANCELLED:
-                return outcome
-            await attempt.member(MemberOutcome(index=index, outcome=outcome))
-        return Outcome(kind=OutcomeKind.SUCCEEDED)
+
+        async def run(piece: Piece) -> Outcome:
+            assignment = Assignment(piece.name, task, piece.number, piece.payload, lease.kind)
+            return await self._run(assignment, lease.timeout, attempt)
+
+        return await run_pieces(lease, attempt, run)
 
     async def stop(self) -> None:
         """Take no more Results."""
-        if self._consumer is not None:
-            await self._consumer.close()
-        await self._burials.stop()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait((self._task,))
+        await self._returns.stop()
 
     # One attempt
 
@@ -172,9 +155,7 @@ class JsonbusRunner:
     def _receive(self, delivery: Delivery) -> None:
         message = decode(delivery.body)
         if not isinstance(message, Result) or message.job.status == "new":
-            reason = message.reason if isinstance(message, Refused) else "it is no result of a job that has ended"
-            self.counters.complain("a result that cannot be used", reason, queue=results_queue(self._options.name))
-            self._burials.begin(delivery, reason)
+            self._returns.bury(delivery, message, "a result that cannot be used", "it is no result of a job that has ended")
             return
         job = message.job
         # Whoever got a Task has made a job of it, and its id is known to nobody else.
