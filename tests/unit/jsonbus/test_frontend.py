@@ -348,7 +348,7 @@ def test_hops_are_read_from_whatever_others_send(value, count):
 async def test_a_circle_of_nodes_ends(node):
     node.send(request(), headers={"x-hops": 17})
     answer = await node.answer()
-    assert (answer["status"], answer["data"]) == ("fail", {"code": "cycle"})
+    assert (answer["status"], answer["data"]) == ("fail", {"code": "circle"})
     await node.accepted()
     assert node.bus.size(DEAD) == 0
     assert await node.jobs() == []

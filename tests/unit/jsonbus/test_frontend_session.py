@@ -127,7 +127,7 @@ def test_a_request_that_passed_too_many_nodes_is_refused():
     assert isinstance(judged(request(), hops=LIMIT), Offer)
     found = judged(request(), hops=LIMIT + 1)
     assert isinstance(found, Refusal)
-    assert (found.code, found.sound) == ("cycle", True)
+    assert (found.code, found.sound) == ("circle", True)
 
 
 # What is known

@@ -108,8 +108,8 @@ def judge(message: Message | Refused, reply_to: str, hops: int, lists: frozenset
     if not message.id:
         return Refusal(asker, "the id is empty; an answer has to name its request", "invalid", sound=False)
     if hops > LIMIT:
-        reason = f"cycle: the request has passed more than {LIMIT} nodes, which probably need each other's data in a circle"
-        return Refusal(asker, reason, "cycle")
+        reason = f"the request has passed more than {LIMIT} nodes, which probably need each other's data in a circle"
+        return Refusal(asker, reason, "circle")
     return _offer(message, asker, hops, lists)
 
 
