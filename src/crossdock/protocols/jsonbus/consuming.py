@@ -61,7 +61,8 @@ class Subscription:
     def look(self) -> None:
         """Look soon whether the consumer is as it should be."""
         self._changed.set()
-        if self._task is None and not self.closed:
+        # The library also cancels those who wait for an answer on a channel that closes.
+        if (self._task is None or self._task.done()) and not self.closed:
             self._task = asyncio.create_task(self._tend())
 
     def renew(self) -> None:

@@ -5,12 +5,10 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Any, Final, cast
 
 import structlog
 from aiormq import Connection
-from aiormq.exceptions import AMQPError
 from msgspec import Struct
 from pamqp import commands
 from pamqp.base import Frame
@@ -18,7 +16,7 @@ from yarl import URL
 
 from crossdock.core.errors import Code, CrossdockError
 from crossdock.protocols.jsonbus.complaints import Broker, Complaint, broker, explain
-from crossdock.protocols.jsonbus.connection_session import Connect, ConnectionSession, GiveUp, Sleep, Step, Watch
+from crossdock.protocols.jsonbus.connection_session import Connect, ConnectionSession, GiveUp, Sleep, State, Step, Watch
 from crossdock.protocols.jsonbus.declaring import Declarations, NotDeclared
 from crossdock.protocols.jsonbus.transport import GatheringWriter, Transport
 
@@ -155,7 +153,7 @@ class Link:
                 await connection.connect()  # pyright: ignore[reportUnknownMemberType]
                 await self._declare(connection)
                 await self._restore(connection)
-        except (AMQPError, NotDeclared, OSError, RuntimeError, ValueError, asyncio.CancelledError) as error:
+        except (Exception, asyncio.CancelledError) as error:  # whatever listens there, we come back
             if _cancelled(error):
                 raise
             complaint = explain(error, self.broker, self.declarations.parts, self._closing)
@@ -201,10 +199,13 @@ class Link:
 
     async def _hang_up(self) -> None:
         connection, self._current = self._current, None
-        if connection is not None:
-            # A broker that is gone does not say goodbye.
-            with suppress(AMQPError, OSError, RuntimeError, TimeoutError):
-                await connection.close(timeout=_GOODBYE)
+        if connection is None:
+            return
+        try:
+            await connection.close(timeout=_GOODBYE)
+        except (Exception, asyncio.CancelledError) as error:  # a broker that is gone does not say goodbye
+            if _cancelled(error):
+                raise
 
     def _overhear(self, frame: Frame) -> None:
         if isinstance(frame, commands.Connection.Close):
@@ -215,7 +216,7 @@ class Link:
             self.session.blocked(frame.reason)
             self.open.clear()
             _log.warning("RabbitMQ blocks us", connection=self._purpose, why=frame.reason)
-        else:
+        elif self.session.state is State.BLOCKED:
             self.session.unblocked()
             self.open.set()
             _log.info("RabbitMQ reads again", connection=self._purpose)

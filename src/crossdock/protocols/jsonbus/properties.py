@@ -59,9 +59,9 @@ _PROPERTIES: Final[tuple[tuple[int, tuple[Size, Read]], ...]] = tuple(
 
 def readable(content: bytes) -> bytes:
     """Return the payload of a content header with those properties that can be read; it stays as long as it was."""
-    _, _, size, flags = _FIXED.unpack_from(content)
-    if not flags:
+    if len(content) <= _FIXED.size:
         return content
+    _, _, size, flags = _FIXED.unpack_from(content)
     kept, parts, place = 0, list[bytes](), _FIXED.size
     for flag, (length, read) in _PROPERTIES:
         if not flags & flag:

@@ -14,6 +14,7 @@ from aiormq import SSLContextProvider, TransportFactory
 from aiormq.exceptions import AMQPConnectionError
 from pamqp import commands
 from pamqp.base import Frame
+from pamqp.exceptions import PAMQPException
 from yarl import URL
 
 from crossdock.protocols.jsonbus.properties import readable
@@ -107,7 +108,10 @@ class ListeningReader(asyncio.StreamReader):
         del seen[:place]
 
     def _tell(self, frame: bytes) -> None:
-        content = pamqp.frame.unmarshal(frame)[2]
+        try:
+            content = pamqp.frame.unmarshal(frame)[2]
+        except PAMQPException:
+            return  # the library says so when it comes to it
         if isinstance(content, commands.Connection.Blocked | commands.Connection.Unblocked | commands.Connection.Close):
             self._overhear(content)
 
