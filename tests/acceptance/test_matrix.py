@@ -32,7 +32,7 @@ HANDS = {
     "endpoint": "protocols/longpost/backend.py",
     "queue": "protocols/jsonbus/worker.py",
     "php": "protocols/jsonbus/backend.py",
-    "node": "protocols/jsonbus/asking.py",
+    "node": "protocols/jsonbus/node_runner.py",
     "evaluation": "protocols/recodex/backend.py",
 }
 """Who runs each kind; evaluations, whose payloads are of another form, have tests of their own."""

@@ -7,10 +7,10 @@ from urllib.parse import unquote, urlsplit
 from crossdock.app.findings import Finding, Health
 from crossdock.app.jsonbus import asking_options, backend_options, connection_options, node_options
 from crossdock.config import Config, Jsonbus
-from crossdock.protocols.jsonbus.asking import ask_parts
 from crossdock.protocols.jsonbus.backend import backend_parts
 from crossdock.protocols.jsonbus.frontend import node_parts
 from crossdock.protocols.jsonbus.inspection import inspect
+from crossdock.protocols.jsonbus.node_runner import ask_parts
 from crossdock.protocols.jsonbus.options import BackendOptions
 from crossdock.protocols.jsonbus.policies import policies
 from crossdock.protocols.jsonbus.topology import Part

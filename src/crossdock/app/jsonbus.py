@@ -15,13 +15,13 @@ from crossdock.core.broker import Broker
 from crossdock.core.counters import Counters
 from crossdock.http.egress import Egress
 from crossdock.protocols.jsonbus.answers import Answers
-from crossdock.protocols.jsonbus.asking import AskRunner
 from crossdock.protocols.jsonbus.backend import JsonbusRunner
 from crossdock.protocols.jsonbus.connection import Connection
 from crossdock.protocols.jsonbus.frontend import Frontend
 from crossdock.protocols.jsonbus.kinds import RUNNER
 from crossdock.protocols.jsonbus.link import ConnectionOptions
 from crossdock.protocols.jsonbus.names import jobs_key, results_key
+from crossdock.protocols.jsonbus.node_runner import NodeRunner
 from crossdock.protocols.jsonbus.options import AskOptions, BackendOptions, NodeOptions
 from crossdock.protocols.jsonbus.references import References
 from crossdock.protocols.jsonbus.schema_routes import routes as schemas
@@ -108,7 +108,7 @@ class Node:
     def _nodes(self, nodes: tuple[str, ...]) -> Backend:
         broker, security = self._broker, self._config.security
         egress = Egress(security.allow_urls, private=not security.keys)
-        runner = AskRunner(
+        runner = NodeRunner(
             asking_options(self._table),
             self.bus,
             broker.records,

@@ -21,9 +21,9 @@ from crossdock.core.policy import Policy
 from crossdock.core.ports import Runner
 from crossdock.core.requests import LOCAL, Capabilities, Submit, WorkerInfo
 from crossdock.http.egress import Egress
-from crossdock.protocols.jsonbus.asking import AskRunner
 from crossdock.protocols.jsonbus.backend import JsonbusRunner
 from crossdock.protocols.jsonbus.kinds import backend_kind, node_kind
+from crossdock.protocols.jsonbus.node_runner import NodeRunner
 from crossdock.protocols.jsonbus.options import AskOptions, BackendOptions
 from crossdock.signals.local import LocalSignals
 from crossdock.stores.sqlite.store import SqliteStore
@@ -72,7 +72,7 @@ class Scene:
         await broker.open()
         parts = (self.peers.bus, broker.records, broker.artifacts, broker.clock)
         backend = JsonbusRunner(OPTIONS, *parts)
-        asking = AskRunner(AskOptions(node="me"), *parts, Egress(private=True))
+        asking = NodeRunner(AskOptions(node="me"), *parts, Egress(private=True))
         self.workers = [self._worker(backend, 3, "thumb", "pipe"), self._worker(asking, 100, "loader")]
         self._tasks = [asyncio.create_task(worker.run()) for worker in self.workers]
         await self.peers.connect()

@@ -4,9 +4,9 @@ import json
 import re
 import shlex
 
-from crossdock.protocols.jsonbus.asking import ask_parts
 from crossdock.protocols.jsonbus.backend import backend_parts
 from crossdock.protocols.jsonbus.frontend import node_parts
+from crossdock.protocols.jsonbus.node_runner import ask_parts
 from crossdock.protocols.jsonbus.options import AskOptions, BackendOptions, NodeOptions
 from crossdock.protocols.jsonbus.policies import policies
 from crossdock.protocols.jsonbus.topology import Queue

@@ -1,8 +1,8 @@
 """json-bus: requests, jobs and their answers over RabbitMQ.
 
 Read ``messages``, ``bus`` and ``topology`` first: what is said, through which port, and over which queues. Then take the
-role you came for. The first two groups serve the others, the first also the second. Roles know nothing of one another, but for
-one word: ``backend_jobs`` takes from ``worker_jobs`` how a worker is told the kind of a job.
+role you came for. The first two groups serve the others, the first also the second. Roles know nothing of one another, but
+for one word: ``backend_jobs`` takes from ``worker_jobs`` how a worker is told the kind of a job.
 
 Messages, and where they go, as values:
     ``messages``              the five messages and what is none
@@ -41,7 +41,7 @@ A node, which takes requests and answers them:
 Runners, which give jobs to others and wait for what comes back:
     ``kinds``                 the kinds of jobs that they run
     ``backend``               to workers behind a jobs queue; ``backend_jobs`` are its letters, and what results say
-    ``asking``                to other nodes; ``collecting`` fetches large data of their answers
+    ``node_runner``           to other nodes; ``collecting`` fetches large data of their answers
     ``pieces``                a lease as jobs or members of an array
     ``pushing``               sends until it is confirmed
     ``sent_records``          what was sent, on disk

@@ -14,10 +14,10 @@ from crossdock.core.jobs import ArtifactRef, OutcomeKind
 from crossdock.core.requests import Record
 from crossdock.http.egress import Egress
 from crossdock.protocols.jsonbus import hops
-from crossdock.protocols.jsonbus.asking import SPACE, AskRunner, request_id
 from crossdock.protocols.jsonbus.codec import decode
 from crossdock.protocols.jsonbus.kinds import node_kind
 from crossdock.protocols.jsonbus.messages import Request
+from crossdock.protocols.jsonbus.node_runner import SPACE, NodeRunner, request_id
 from crossdock.protocols.jsonbus.options import AskOptions
 from crossdock.protocols.jsonbus.pushing import Patience
 from unit.jsonbus.runner_scene import Scene, again, chunk, lease
@@ -29,7 +29,7 @@ BRIEF = Patience(first=0.001, longest=0.001, nobody=0.01)
 def runner_of(scene, *, egress=None, patience=BRIEF, **options):
     options = AskOptions(node="me", **options)
     egress = egress or Egress(private=True)
-    return AskRunner(options, scene.bus, scene.drawers, scene.artifacts, scene.clock, egress, patience=patience)
+    return NodeRunner(options, scene.bus, scene.drawers, scene.artifacts, scene.clock, egress, patience=patience)
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ def request_id(name: str) -> str:
     return str(uuid5(_NAMESPACE, name))
 
 
-class AskRunner:
+class NodeRunner:
     """Implements :class:`~crossdock.core.ports.Runner` by asking the node that a kind is named after.
 
     Its worker has to be a local one, and its kinds those of ``node_kind``. Thousands may wait at once.
