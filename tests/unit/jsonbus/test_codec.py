@@ -135,6 +135,10 @@ def test_the_job_in_a_result_keeps_what_the_worker_copied():
     [
         (b"1", 1),
         (b"9007199254740993", 9007199254740993),
+        (b"9223372036854775807", 2**63 - 1),
+        (b"9223372036854775808", None),  # AMQP has no header for it, and a worker answers with one
+        (b"-9223372036854775809", None),
+        (b"9" * 5000, None),
         (b'"1"', None),
         (b"1.5", None),
         (b"1.0", None),

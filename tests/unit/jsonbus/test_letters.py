@@ -6,6 +6,7 @@ import pytest
 
 from crossdock.core.errors import CrossdockError
 from crossdock.protocols.jsonbus.codec import decode
+from crossdock.protocols.jsonbus.frames import publishing
 from crossdock.protocols.jsonbus.letters import ATTEMPT, REASON, attempt_of, letter
 from crossdock.protocols.jsonbus.messages import Job, Notification, Request, Result, Task
 from crossdock.protocols.jsonbus.topology import JOBS
@@ -63,6 +64,15 @@ def test_the_callers_id_is_taken(own):
 def test_jobs_and_results_name_their_attempt(message):
     assert letter(message, "k", headers={"a": "b"}).headers == {"a": "b", ATTEMPT: 2}
     assert letter(message, "k", headers={ATTEMPT: 7}).headers == {ATTEMPT: 7}
+
+
+@pytest.mark.parametrize("attempt", ["-7", "9223372036854775807", "9223372036854775808", "1" + "0" * 400])
+def test_a_job_with_any_attempt_can_be_answered(attempt):
+    job = decode(b'{"type":"job","id":"j","taskId":"t","createTime":"","status":"new","attempt":%b}' % attempt.encode())
+    assert isinstance(job, Job)
+    answer = letter(Result(job=job, data=b"1"), "k")
+    assert publishing(answer, 1, 4096, 0.0)
+    assert b'"attempt":%b' % attempt.encode() in answer.body
 
 
 def test_other_messages_have_the_callers_headers_only():

@@ -6,10 +6,10 @@ Numbers stay as they are written.
 import re
 from collections.abc import Callable
 from itertools import accumulate
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 _STRING: Final = rb'"(?:[^"\\]|\\.)*+"'
 _STRINGS: Final = re.compile(_STRING, re.DOTALL)
@@ -23,7 +23,7 @@ Members = dict[str, Raw]
 read_members: Final[Callable[[bytes | Raw], Members]] = msgspec.json.Decoder(Members).decode
 """Returns the members of an object. Raises ``msgspec.DecodeError`` for anything else."""
 _string: Final = msgspec.json.Decoder(str)
-_integer: Final = msgspec.json.Decoder(int)
+_integer: Final = msgspec.json.Decoder(Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)])
 
 
 def string_in(text: bytes | Raw | None) -> str | None:
@@ -32,7 +32,7 @@ def string_in(text: bytes | Raw | None) -> str | None:
 
 
 def integer_in(text: bytes | Raw | None) -> int | None:
-    """Return the integer that a sound JSON text is, None if it is none."""
+    """Return the integer that a sound JSON text is, None if it is none, or one that 64 bits do not hold: AMQP has none."""
     try:
         return None if text is None else _integer.decode(text)
     except msgspec.DecodeError:
