@@ -52,8 +52,7 @@ class Site:
         eventually(lambda: consumers().items() >= wanted.items(), f"{wanted}")
 
     async def kill(self, program: Program, draw: random.Random) -> None:
-        """Kill a program at some moment and start it again: with a look whether it gets ready, or without."""
-        await asyncio.sleep(draw.uniform(0.05, 0.5))
+        """Kill a program now and start it again: with a look whether it gets ready, or without."""
         await asyncio.to_thread(program.kill)
         self.kills += 1
         await asyncio.sleep(draw.uniform(0.0, 0.2))

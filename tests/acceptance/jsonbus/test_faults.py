@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from acceptance.jsonbus.fault_site import KINDS, Site, site_at
-from acceptance.jsonbus.our_load import calling
+from acceptance.jsonbus.our_load import Calls, calling
 from acceptance.jsonbus.raw_load import Load, loading
 from acceptance.jsonbus.worker_site import eventually
 from rabbit import Vhost
@@ -27,10 +27,16 @@ SEED = 4
 pytestmark = pytest.mark.timeout(180 + 6 * KILLS)
 
 
-async def kill(site: Site, kills: int) -> None:
-    """Kill the node so often, and a worker now and then."""
+async def kill(site: Site, load: Load | Calls, kills: int) -> None:
+    """Kill the node so often, and a worker now and then.
+
+    Every other kill comes shortly after the first answers since a start: then there is most on its way.
+    """
     draw = random.Random(SEED)
     for number in range(kills):
+        if number % 2:
+            await load.more(1)
+        await asyncio.sleep(draw.uniform(0.0, 0.05 if number % 2 else 0.8))
         await site.kill(site.node, draw)
         if number % WORKERS_EVERY == WORKERS_EVERY - 1:
             await site.kill(draw.choice(site.workers), draw)
@@ -38,8 +44,8 @@ async def kill(site: Site, kills: int) -> None:
 
 async def test_every_confirmed_request_has_one_answer_whatever_is_killed(vhost: Vhost, tmp_path: Path):
     with site_at(vhost, tmp_path) as site:
-        async with loading(Load(vhost.url, KINDS)) as load:
-            await kill(site, KILLS)
+        async with loading(Load(vhost.url, KINDS, pause=0.06)) as load:
+            await kill(site, load, KILLS)
         print(f"{site.kills} kills: {load.counts}")
         assert load.violations() == []
         assert load.returned == 0
@@ -52,7 +58,7 @@ async def test_every_confirmed_request_has_one_answer_whatever_is_killed(vhost: 
 async def test_every_call_of_our_client_comes_back_whatever_is_killed(vhost: Vhost, tmp_path: Path):
     with site_at(vhost, tmp_path) as site:
         async with calling(vhost, KINDS) as calls:
-            await kill(site, OURS)
+            await kill(site, calls, OURS)
             await calls.more(50)
     print(f"{site.kills} kills: {len(calls.nonces)} calls")
     assert len(set(calls.nonces)) == len(calls.nonces)
