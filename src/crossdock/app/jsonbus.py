@@ -14,6 +14,7 @@ from crossdock.config import Config, Jsonbus, JsonbusBackend
 from crossdock.core.broker import Broker
 from crossdock.core.counters import Counters
 from crossdock.http.egress import Egress
+from crossdock.http.loopback import is_loopback
 from crossdock.protocols.jsonbus.answers import Answers
 from crossdock.protocols.jsonbus.backend import JsonbusRunner
 from crossdock.protocols.jsonbus.connection import Connection
@@ -106,18 +107,26 @@ class Node:
         return [*found, self._nodes(nodes)] if nodes else found
 
     def _nodes(self, nodes: tuple[str, ...]) -> Backend:
-        broker, security = self._broker, self._config.security
-        egress = Egress(security.allow_urls, private=not security.keys)
+        broker = self._broker
         runner = NodeRunner(
             asking_options(self._table),
             self.bus,
             broker.records,
             broker.artifacts,
             broker.clock,
-            egress,
+            node_egress(self._config, self._table),
             counters=self._counters,
         )
         return Backend(name="jsonbus/nodes", runner=runner, kinds=nodes, slots=_ASKED, description="json-bus nodes")
+
+
+def node_egress(config: Config, table: Jsonbus) -> Egress:
+    """Return where large answers of other nodes may be fetched from.
+
+    Whoever reaches the RabbitMQ may name the URLs: private ones are for a bus that only this machine's users reach.
+    """
+    host = urlsplit(table.url).hostname or ""
+    return Egress(config.security.allow_urls, private=not config.security.keys and is_loopback(host))
 
 
 def connection_options(table: Jsonbus) -> ConnectionOptions:
