@@ -2,14 +2,15 @@
 
 import asyncio
 from collections.abc import Iterator
-from urllib.parse import unquote, urlsplit
 
 from crossdock.app.findings import Finding, Health
 from crossdock.app.jsonbus import asking_options, backend_options, connection_options, node_options
 from crossdock.config import Config, Jsonbus
 from crossdock.protocols.jsonbus.backend import backend_parts
+from crossdock.protocols.jsonbus.complaints import broker
 from crossdock.protocols.jsonbus.frontend import node_parts
 from crossdock.protocols.jsonbus.inspection import inspect
+from crossdock.protocols.jsonbus.link import connection_url
 from crossdock.protocols.jsonbus.node_runner import ask_parts
 from crossdock.protocols.jsonbus.options import BackendOptions
 from crossdock.protocols.jsonbus.policies import policies
@@ -24,7 +25,7 @@ def bus_findings(config: Config, table: Jsonbus) -> Iterator[Finding]:
         health = Health.OK if found.ok else Health.WARNING if found.name.endswith(".dead") else Health.FAILED
         yield Finding(f"json-bus {found.name}", health, found.text)
     if not broken:
-        vhost = unquote(urlsplit(table.url).path[1:]) or "/"
+        vhost = broker(connection_url(connection_options(table), "")).vhost
         lines = policies(node_options(table), _backends(config), vhost=vhost)
         yield Finding("json-bus policies", Health.OK, "\n        ".join(("to be set once, by an operator:", *lines)))
 

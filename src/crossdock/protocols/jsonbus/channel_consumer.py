@@ -7,15 +7,12 @@ from typing import Any, Final, cast
 
 from aiormq import Channel, Connection
 from aiormq.abc import DeliveredMessage
-from aiormq.exceptions import AMQPError
 
-from crossdock.core.errors import CrossdockError
 from crossdock.protocols.jsonbus.bus import Receive
+from crossdock.protocols.jsonbus.complaints import FAILURES
 from crossdock.protocols.jsonbus.declaring import PATIENCE
 from crossdock.protocols.jsonbus.settling import Incoming, Settling
 
-FAILURES: Final = (AMQPError, RuntimeError, OSError, CrossdockError)
-"""What the library raises, and we; a TimeoutError is an OSError."""
 ANSWER: Final = 4.0
 """Seconds until RabbitMQ has to answer about a consumer: one of a quorum queue without a leader never does."""
 _EXACT: Final = 16

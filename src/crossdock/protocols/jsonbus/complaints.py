@@ -14,6 +14,9 @@ from crossdock.protocols.jsonbus.declaring import NotDeclared
 from crossdock.protocols.jsonbus.names import requests_queue
 from crossdock.protocols.jsonbus.topology import Binding, Exchange, Part, Queue
 
+FAILURES: Final = (amqp.AMQPError, RuntimeError, OSError, CrossdockError)
+"""What the library raises over a connection that fails, and we; a TimeoutError is an OSError."""
+
 _INEQUIVALENT: Final = re.compile(
     r"inequivalent arg '(?P<what>[^']*)' for (?P<kind>queue|exchange) '(?P<name>.*)' in vhost .*?: (?P<differs>.*)$",
     re.DOTALL,

@@ -10,6 +10,7 @@ from aiormq.exceptions import AMQPError
 
 from crossdock.core.errors import Code, CrossdockError
 from crossdock.protocols.jsonbus.bus import Letter, Receive
+from crossdock.protocols.jsonbus.complaints import FAILURES
 from crossdock.protocols.jsonbus.connection_session import State
 from crossdock.protocols.jsonbus.consuming import Subscription
 from crossdock.protocols.jsonbus.declaring import Declarations, ask
@@ -121,7 +122,7 @@ class Connection:
             while not declarations.complete(wire := self._consuming.connection):
                 for refused in await declarations.ensure(wire):
                     self._consuming.complain(refused)
-        except (AMQPError, RuntimeError, OSError, CrossdockError):
+        except FAILURES:
             _log.debug("the connection broke while parts were declared; the next one has them all")
         finally:
             self._catching_up = None

@@ -8,8 +8,8 @@ from aiormq import Channel, Connection
 from aiormq.exceptions import ChannelNotFoundEntity
 
 from crossdock.protocols.jsonbus.bus import Receive
-from crossdock.protocols.jsonbus.channel_consumer import FAILURES, ChannelConsumer
-from crossdock.protocols.jsonbus.complaints import explain
+from crossdock.protocols.jsonbus.channel_consumer import ChannelConsumer
+from crossdock.protocols.jsonbus.complaints import FAILURES, explain
 from crossdock.protocols.jsonbus.declaring import PATIENCE
 from crossdock.protocols.jsonbus.link import Link
 

@@ -154,7 +154,7 @@ class Link:
                 await self._declare(connection)
                 await self._restore(connection)
         except (Exception, asyncio.CancelledError) as error:  # whatever listens there, we come back
-            if _cancelled(error):
+            if isinstance(error, asyncio.CancelledError) and cancelled_from_outside():
                 raise
             complaint = explain(error, self.broker, self.declarations.parts, self._closing)
             await self._hang_up()
@@ -204,7 +204,7 @@ class Link:
         try:
             await connection.close(timeout=_GOODBYE)
         except (Exception, asyncio.CancelledError) as error:  # a broker that is gone does not say goodbye
-            if _cancelled(error):
+            if isinstance(error, asyncio.CancelledError) and cancelled_from_outside():
                 raise
 
     def _overhear(self, frame: Frame) -> None:
@@ -242,7 +242,7 @@ def connection_url(options: ConnectionOptions, purpose: str) -> URL:
     return url.with_port(port).with_query(given)
 
 
-def _cancelled(error: BaseException) -> bool:
-    """Return whether it is we who are cancelled: the library also raises this when a connection breaks."""
+def cancelled_from_outside() -> bool:
+    """Return whether it is we who are cancelled: the library also raises CancelledError when a connection breaks."""
     task = asyncio.current_task()
-    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+    return task is not None and task.cancelling() > 0

@@ -8,7 +8,6 @@ from typing import Any, Final, cast
 import structlog
 from aiormq import Channel
 from aiormq.exceptions import (
-    AMQPError,
     ChannelAccessRefused,
     ChannelNotFoundEntity,
     ChannelPreconditionFailed,
@@ -18,12 +17,10 @@ from aiormq.exceptions import (
 
 from crossdock.core.errors import Code, CrossdockError
 from crossdock.protocols.jsonbus.bus import Letter, QueueFull, Unroutable
-from crossdock.protocols.jsonbus.complaints import explain, too_large
-from crossdock.protocols.jsonbus.link import Link
+from crossdock.protocols.jsonbus.complaints import FAILURES, explain, too_large
+from crossdock.protocols.jsonbus.link import Link, cancelled_from_outside
 from crossdock.protocols.jsonbus.outlet import Outlet
 
-_FAILURES: Final = (CrossdockError, AMQPError, RuntimeError, OSError)
-"""What publishing raises; a TimeoutError is an OSError."""
 _REFUSED: Final = 60.0
 """Seconds until it is tried again to publish to an exchange that we may not publish to.
 
@@ -85,13 +82,13 @@ class Publisher:
                 await self._link.open.wait() if self._link.session.usable else self._link.connection
                 outlet = await self._ready()
                 await outlet.send(letter)
-        except _FAILURES as error:
+        except FAILURES as error:
             if isinstance(error, ChannelNotFoundEntity) and f"no exchange '{letter.exchange}'" in str(error):
                 return False
             raise self._meaning(letter, error) from None
         except asyncio.CancelledError:
             # The library says this also to those who wait on a connection that breaks.
-            if _cancelled_from_outside():
+            if cancelled_from_outside():
                 raise
             raise _lost() from None
         return True
@@ -163,8 +160,3 @@ def _too_large(size: int, most: int) -> CrossdockError:
 
 def _lost() -> CrossdockError:
     return _unavailable("the connection to RabbitMQ was lost before a message was confirmed; it may have arrived")
-
-
-def _cancelled_from_outside() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
