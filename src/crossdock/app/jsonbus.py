@@ -9,6 +9,7 @@ import structlog
 from starlette.routing import BaseRoute
 
 from crossdock.app.backends import Backend
+from crossdock.app.sharing import SharedRunner
 from crossdock.app.stopping import Say
 from crossdock.config import Config, Jsonbus, JsonbusBackend
 from crossdock.core.broker import Broker
@@ -28,7 +29,7 @@ from crossdock.protocols.jsonbus.references import References
 from crossdock.protocols.jsonbus.schema_routes import routes as schemas
 
 _ASKED: Final = 1000
-"""Requests to other nodes that are waited for at once."""
+"""Requests to another node that are waited for at once."""
 
 _log: Final[Any] = structlog.get_logger("crossdock.jsonbus")
 
@@ -104,9 +105,10 @@ class Node:
         ]
         of_backends = {kind for backend in found for kind in backend.kinds}
         nodes = tuple(name for name, kind in broker.kinds.items() if kind.runner == RUNNER and name not in of_backends)
-        return [*found, self._nodes(nodes)] if nodes else found
+        return [*found, *self._nodes(nodes)] if nodes else found
 
-    def _nodes(self, nodes: tuple[str, ...]) -> Backend:
+    def _nodes(self, nodes: tuple[str, ...]) -> list[Backend]:
+        """Return a backend for every node: one that does not answer takes no slots from the others."""
         broker = self._broker
         runner = NodeRunner(
             asking_options(self._table),
@@ -117,7 +119,17 @@ class Node:
             node_egress(self._config, self._table),
             counters=self._counters,
         )
-        return Backend(name="jsonbus/nodes", runner=runner, kinds=nodes, slots=_ASKED, description="json-bus nodes")
+        shared = SharedRunner(runner)
+        return [
+            Backend(
+                name=f"jsonbus/nodes/{node}",
+                runner=shared,
+                kinds=(node,),
+                slots=_ASKED,
+                description=f"json-bus node {node}",
+            )
+            for node in nodes
+        ]
 
 
 def node_egress(config: Config, table: Jsonbus) -> Egress:
