@@ -1,15 +1,20 @@
-"""The bytes under the AMQP library: overhearing in any pieces, and writes that go together."""
+"""The bytes under the AMQP library: sorted whatever pieces they come in, and writes that go together."""
 
 import asyncio
+from collections.abc import Iterator
 
 import pamqp.frame
 from hypothesis import given
 from hypothesis import strategies as st
 from pamqp import commands
 from pamqp.body import ContentBody
+from pamqp.header import ContentHeader
 from pamqp.heartbeat import Heartbeat
 
-from crossdock.protocols.jsonbus.transport import GatheringWriter, ListeningReader
+from crossdock.protocols.jsonbus.properties import read_properties
+from crossdock.protocols.jsonbus.sorting import Sorter
+from crossdock.protocols.jsonbus.topology import BUS
+from crossdock.protocols.jsonbus.transport import GatheringWriter, SortedReader
 
 BLOCKED = pamqp.frame.marshal(commands.Connection.Blocked("low on memory"), 0)
 UNBLOCKED = pamqp.frame.marshal(commands.Connection.Unblocked(), 0)
@@ -20,25 +25,92 @@ DECOY = pamqp.frame.marshal(ContentBody(BLOCKED + UNBLOCKED), 1)
 """A body that looks like the frames we listen for."""
 TOLD = {BLOCKED: "Connection.Blocked", UNBLOCKED: "Connection.Unblocked", CLOSE: "Connection.Close"}
 
-frames = st.lists(st.sampled_from([BLOCKED, UNBLOCKED, CLOSE, DELIVERY, BEAT, DECOY]), max_size=30)
+STREAM = st.lists(st.sampled_from([BLOCKED, UNBLOCKED, CLOSE, DELIVERY, BEAT, DECOY]), max_size=30)
+PIECES = st.lists(st.integers(1, 40), min_size=1)
 
 
-@given(frames, st.lists(st.integers(1, 40), min_size=1))
+def pieces(stream: bytes, sizes: list[int]) -> Iterator[bytes]:
+    """Cut a stream as a socket might."""
+    place, turn = 0, 0
+    while place < len(stream):
+        size = sizes[turn % len(sizes)]
+        yield stream[place : place + size]
+        place, turn = place + size, turn + 1
+
+
+@given(STREAM, PIECES)
 def test_what_is_said_about_the_connection_is_heard_in_any_pieces(sent, sizes):
-    async def listen() -> None:
-        heard = []
-        reader = ListeningReader(heard.append)
-        stream = b"".join(sent)
-        place, turn = 0, 0
-        while place < len(stream):
-            size = sizes[turn % len(sizes)]
-            reader.feed_data(stream[place : place + size])
-            place, turn = place + size, turn + 1
-        reader.feed_eof()
-        assert await reader.read() == stream
-        assert [frame.name for frame in heard] == [TOLD[frame] for frame in sent if frame in TOLD]
+    heard = []
+    sorter = Sorter(heard.append)
+    stream = b"".join(sent)
+    assert b"".join(map(sorter.sort, pieces(stream, sizes))) == stream
+    assert [frame.name for frame in heard] == [TOLD[frame] for frame in sent if frame in TOLD]
 
-    asyncio.run(listen())
+
+def delivered(tag: int, channel: int, body: bytes) -> list[bytes]:
+    """Return the frames of a delivery."""
+    contents = (body[:3], body[3:]) if len(body) > 3 else (body,) if body else ()
+    header = ContentHeader(0, len(body), commands.Basic.Properties(message_id=f"m{tag}"))
+    frames = (commands.Basic.Deliver("tag", tag, tag % 2 == 0, BUS, "requests"), header, *map(ContentBody, contents))
+    return [pamqp.frame.marshal(frame, channel) for frame in frames]
+
+
+BODIES = st.lists(st.binary(max_size=12), max_size=5)
+
+
+@given(BODIES, BODIES, STREAM, PIECES, st.randoms(use_true_random=False))
+def test_deliveries_are_taken_out_in_any_pieces(diverted, others, between, sizes, draw):
+    taken = []
+    sorter = Sorter(lambda _: None)
+    sorter.divert(7, taken.append)
+    ours = [frame for tag, body in enumerate(diverted, 1) for frame in delivered(tag, 7, body)]
+    rest = [frame for tag, body in enumerate(others, 1) for frame in delivered(tag, 8, body)] + between
+    queues = [list(reversed(ours)), list(reversed(rest))]
+    sent = [draw.choice([queue for queue in queues if queue]).pop() for _ in range(len(ours) + len(rest))]
+    passed = b"".join(map(sorter.sort, pieces(b"".join(sent), sizes)))
+    assert passed == b"".join(rest)
+    assert [(one.tag, one.redelivered, one.key, one.body) for one in taken] == [
+        (tag, tag % 2 == 0, "requests", body) for tag, body in enumerate(diverted, 1)
+    ]
+    assert [read_properties(one.properties).id for one in taken] == [f"m{tag}" for tag in range(1, len(diverted) + 1)]
+
+
+def test_other_methods_of_a_diverted_channel_pass():
+    sorter = Sorter(lambda _: None)
+    sorter.divert(7, lambda _: None)
+    answer = pamqp.frame.marshal(commands.Basic.ConsumeOk("tag"), 7)
+    assert sorter.sort(delivered(1, 7, b"x")[0] + answer) == answer
+
+
+def test_a_channel_that_has_left_keeps_nothing_from_the_library():
+    taken = []
+    sorter = Sorter(lambda _: None)
+    sorter.divert(7, taken.append)
+    sorter.leave(7, len)
+    first, *others = delivered(1, 7, b"x")
+    assert sorter.sort(first) == b""
+    sorter.leave(7, taken.append)
+    assert sorter.sort(b"".join(others)) == b"".join(others)
+    sorter.divert(7, taken.append)
+    assert sorter.sort(b"".join(others)) == b"".join(others)
+    assert taken == []
+
+
+def test_what_is_no_frame_is_for_the_library():
+    for odd in (b"AMQP\x00\x00\x09\x01", BEAT[:-1] + b"\0"):
+        sorter = Sorter(lambda _: None)
+        assert sorter.sort(BEAT) == BEAT
+        assert b"".join((sorter.sort(odd[:7]), sorter.sort(odd[7:]), sorter.sort(b"more"))) == odd + b"more"
+
+
+async def test_the_library_sees_signs_of_life_while_deliveries_come():
+    sorter = Sorter(lambda _: None)
+    sorter.divert(7, lambda _: None)
+    reader = SortedReader(sorter)
+    reader.feed_data(b"".join(delivered(1, 7, b"x")))
+    reader.feed_data(b"".join(delivered(2, 7, b"x")))
+    reader.feed_eof()
+    assert await reader.read() == BEAT
 
 
 class Wire(asyncio.Transport):

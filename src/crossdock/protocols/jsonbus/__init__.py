@@ -22,7 +22,7 @@ Messages, and where they go, as values:
 RabbitMQ; no other group knows the AMQP library:
     ``connection``            implements the port with two links
     ``link``                  one connection that comes back; ``connection_session`` decides when
-    ``transport``             its bytes; ``properties`` keeps from the library what it could not read
+    ``transport``             its bytes; ``sorting`` takes deliveries out of them, ``properties`` reads what these have
     ``declaring``             declares what has to be there
     ``publishing``            publishes and waits for confirms; ``outlet`` is its channel, ``frames`` its bytes
     ``consuming``             subscriptions; ``channel_consumer`` is one on its channel, ``settling`` its acknowledgements

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, cast
 
+import structlog
 from aiormq import Channel, Connection
 from aiormq.abc import DeliveredMessage
 
@@ -12,6 +13,9 @@ from crossdock.protocols.jsonbus.bus import Receive
 from crossdock.protocols.jsonbus.complaints import FAILURES
 from crossdock.protocols.jsonbus.declaring import PATIENCE
 from crossdock.protocols.jsonbus.settling import Incoming, Settling
+from crossdock.protocols.jsonbus.sorting import Arrived, Sorter
+
+_log: Final[Any] = structlog.get_logger("crossdock.jsonbus")
 
 ANSWER: Final = 4.0
 """Seconds until RabbitMQ has to answer about a consumer: one of a quorum queue without a leader never does."""
@@ -27,6 +31,7 @@ class ChannelConsumer:
 
     Args:
         channel: used by nothing else.
+        sorter: gives us what is delivered on it.
         queue: what is consumed.
         receive: takes the deliveries.
         acknowledge: whether they are settled at all.
@@ -34,7 +39,14 @@ class ChannelConsumer:
     """
 
     def __init__(
-        self, channel: Channel, queue: str, receive: Receive, changed: Callable[[], None], *, acknowledge: bool
+        self,
+        channel: Channel,
+        sorter: Sorter,
+        queue: str,
+        receive: Receive,
+        changed: Callable[[], None],
+        *,
+        acknowledge: bool,
     ) -> None:
         self.channel = channel
         self.ended = False
@@ -52,6 +64,9 @@ class ChannelConsumer:
         self._holds = 0
         self._leaving: asyncio.Task[None] | None = None
         self._left = False
+        sorter.divert(channel.number, self._take)
+        closing = cast("asyncio.Future[None]", channel.closing)  # pyright: ignore[reportUnknownMemberType]
+        closing.add_done_callback(lambda _: sorter.leave(channel.number, self._take))
 
     def usable(self, connection: Connection) -> bool:
         """Return whether the channel is open, and one of this connection."""
@@ -135,15 +150,22 @@ class ChannelConsumer:
     async def _consume(self, quota: int) -> None:
         self._former, self._quota = self._last, quota
         await self.channel.basic_qos(prefetch_count=quota, timeout=PATIENCE)
-        answer = await self.channel.basic_consume(self._queue, self._take, no_ack=not self._acknowledge, timeout=ANSWER)
+        answer = await self.channel.basic_consume(self._queue, _nothing, no_ack=not self._acknowledge, timeout=ANSWER)
         self._tag = answer.consumer_tag
 
-    async def _take(self, message: DeliveredMessage) -> Any:
-        self._last = cast("int", message.delivery_tag)
-        self._receive(Incoming(message, self._settling if self._acknowledge else None))
+    def _take(self, arrived: Arrived) -> None:
+        self._last = arrived.tag
+        try:
+            self._receive(Incoming(arrived, self._settling if self._acknowledge else None))
+        except Exception:  # noqa: BLE001 - the connection must not end over one message
+            _log.exception("a delivery could not be taken", queue=self._queue)
 
     def _settled(self) -> None:
         if self._left and self._leaving is None and not self._settling.open:
             self._leaving = asyncio.create_task(self.drop())
         elif not self._left and (self._former or self._tag is None):
             self._changed()
+
+
+async def _nothing(_message: DeliveredMessage) -> None:
+    """Take what the library delivers: nothing, as the sorter is before it."""

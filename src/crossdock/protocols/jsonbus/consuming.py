@@ -144,8 +144,11 @@ class Subscription:
         await consumer.adjust(max(self._limit, int(keep)), keep=keep, renew=renew, doubt=doubt)
 
     async def _new_consumer(self, connection: Connection) -> ChannelConsumer:
+        sorter = self._link.transport.sorter
         channel = cast("Channel", await connection.channel(publisher_confirms=False, timeout=PATIENCE))
-        consumer = ChannelConsumer(channel, self.queue, self._receive, self._look_later, acknowledge=self._acknowledge)
+        consumer = ChannelConsumer(
+            channel, sorter, self.queue, self._receive, self._look_later, acknowledge=self._acknowledge
+        )
         channel.on_consumer_cancel_callbacks.add(consumer.cancelled)
         closing = cast("asyncio.Future[None]", channel.closing)  # pyright: ignore[reportUnknownMemberType]
         closing.add_done_callback(lambda _: self._look_later())

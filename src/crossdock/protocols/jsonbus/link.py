@@ -76,7 +76,7 @@ class Link:
         self._restore = restore
         self._ready = ready
         self._current: Connection | None = None
-        self._transport = Transport(self._overhear)
+        self.transport = Transport(self._overhear)
         self._closing = ""
         self._task: asyncio.Task[None] | None = None
         self._started: asyncio.Future[None] | None = None
@@ -97,7 +97,7 @@ class Link:
     def writer(self) -> GatheringWriter:
         """The socket of the connection. Raises :class:`CrossdockError` ``unavailable`` if there is none."""
         _ = self.connection
-        return cast("GatheringWriter", self._transport.writer)
+        return cast("GatheringWriter", self.transport.writer)
 
     @property
     def broker(self) -> Broker:
@@ -148,8 +148,8 @@ class Link:
         self._closing = ""
         try:
             async with asyncio.timeout(_OPENING):
-                self._transport = Transport(self._overhear)
-                connection = self._current = Connection(self.url, transport_factory=self._transport)
+                self.transport = Transport(self._overhear)
+                connection = self._current = Connection(self.url, transport_factory=self.transport)
                 await connection.connect()  # pyright: ignore[reportUnknownMemberType]
                 await self._declare(connection)
                 await self._restore(connection)

@@ -1,13 +1,14 @@
-"""The properties of messages that came, without those that the AMQP library could not read.
+"""The properties of messages that came, as far as they are of use, and can be read.
 
 RabbitMQ passes on whatever its peers write: text in Latin-1, times in the year 292 million, tables in tables in tables.
-The library gives up the whole connection over one of these, and would again whenever the message is delivered again.
+What cannot be read counts as missing.
 """
 
 import struct
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, cast
 
+from msgspec import Struct
 from pamqp import decode
 
 _FIXED: Final = struct.Struct(">HHQH")
@@ -15,74 +16,76 @@ _FIXED: Final = struct.Struct(">HHQH")
 _MOST: Final = 16 * 1024
 """Bytes of headers that are read: those of a hostile peer take the library a time that grows with their square."""
 
+
+class Properties(Struct, frozen=True, gc=False):
+    """What a message says about itself beside its body; empty where it says nothing."""
+
+    headers: Mapping[str, object] = {}
+    correlation: str = ""
+    reply_to: str = ""
+    id: str = ""
+
+
+_NONE: Final = Properties()
+
 Size = Callable[[bytes, int], int]
-Read = Callable[[bytes], object]
 
 
-def _short(content: bytes, place: int) -> int:
+def _text_size(content: bytes, place: int) -> int:
     return 1 + content[place]
 
 
-def _table(content: bytes, place: int) -> int:
+def _table_size(content: bytes, place: int) -> int:
     return 4 + int.from_bytes(content[place : place + 4], "big")
 
 
-def _octet(_content: bytes, _place: int) -> int:
+def _octet_size(_content: bytes, _place: int) -> int:
     return 1
 
 
-def _time(_content: bytes, _place: int) -> int:
-    return 8
+def _text(part: bytes) -> str:
+    return part[1:].decode()
 
 
-_TEXT: Final[tuple[Size, Read]] = (_short, decode.short_str)
-_PROPERTIES: Final[tuple[tuple[int, tuple[Size, Read]], ...]] = tuple(
-    (1 << bit, how)
-    for bit, how in (
-        (15, _TEXT),  # content_type
-        (14, _TEXT),  # content_encoding
-        (13, (_table, decode.field_table)),  # headers
-        (12, (_octet, decode.octet)),  # delivery_mode
-        (11, (_octet, decode.octet)),  # priority
-        (10, _TEXT),  # correlation_id
-        (9, _TEXT),  # reply_to
-        (8, _TEXT),  # expiration
-        (7, _TEXT),  # message_id
-        (6, (_time, decode.timestamp)),
-        (5, _TEXT),  # type
-        (4, _TEXT),  # user_id
-        (3, _TEXT),  # app_id
-        (2, _TEXT),  # cluster_id
-    )
+def _table(part: bytes) -> Mapping[str, object]:
+    return cast("Any", decode.field_table(part)[1]) if len(part) <= _MOST else {}
+
+
+# Those behind the message id are of no use here.
+_PROPERTIES: Final[tuple[tuple[int, Size, str, Callable[[bytes], object]], ...]] = (
+    (1 << 15, _text_size, "", _text),  # content_type
+    (1 << 14, _text_size, "", _text),  # content_encoding
+    (1 << 13, _table_size, "headers", _table),
+    (1 << 12, _octet_size, "", _text),  # delivery_mode
+    (1 << 11, _octet_size, "", _text),  # priority
+    (1 << 10, _text_size, "correlation", _text),
+    (1 << 9, _text_size, "reply_to", _text),
+    (1 << 8, _text_size, "", _text),  # expiration
+    (1 << 7, _text_size, "id", _text),
 )
 
 
-def readable(content: bytes) -> bytes:
-    """Return the payload of a content header with those properties that can be read; it stays as long as it was."""
+def read_properties(content: bytes) -> Properties:
+    """Return the properties in the payload of a content header."""
     if len(content) <= _FIXED.size:
-        return content
-    _, _, size, flags = _FIXED.unpack_from(content)
-    kept, parts, place = 0, list[bytes](), _FIXED.size
-    for flag, (length, read) in _PROPERTIES:
+        return _NONE
+    flags = _FIXED.unpack_from(content)[3]
+    found: dict[str, Any] = {}
+    place = _FIXED.size
+    for flag, size, name, read in _PROPERTIES:
         if not flags & flag:
             continue
         if place >= len(content):
             break
-        part = content[place : place + length(content, place)]
-        place += len(part)
-        if _can(read, part):
-            kept |= flag
-            parts.append(part)
-    if kept == flags:
-        return content
-    return (_FIXED.pack(60, 0, size, kept) + b"".join(parts)).ljust(len(content), b"\0")
+        after = place + size(content, place)
+        if name and (value := _readable(read, content[place:after])):
+            found[name] = value
+        place = after
+    return Properties(**found)
 
 
-def _can(read: Read, part: bytes) -> bool:
-    if len(part) > _MOST:
-        return False
+def _readable(read: Callable[[bytes], object], part: bytes) -> object:
     try:
-        read(part)
-    except (ValueError, OverflowError, OSError, ArithmeticError, RecursionError):
-        return False
-    return True
+        return read(part)
+    except (ValueError, LookupError, OSError, ArithmeticError, RecursionError, struct.error):
+        return None

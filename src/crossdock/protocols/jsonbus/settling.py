@@ -2,13 +2,13 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Any, Final, cast
+from collections.abc import Callable
 
-from aiormq.abc import AbstractChannel, DeliveredMessage
+from aiormq.abc import AbstractChannel
 from aiormq.exceptions import AMQPError
 
-_NO_HEADERS: Final[Mapping[str, object]] = {}
+from crossdock.protocols.jsonbus.properties import read_properties
+from crossdock.protocols.jsonbus.sorting import Arrived
 
 
 class Settling:
@@ -112,17 +112,16 @@ class Incoming:
 
     __slots__ = ("_settling", "_tag", "body", "correlation", "headers", "id", "key", "redelivered", "reply_to")
 
-    def __init__(self, message: DeliveredMessage, settling: Settling | None) -> None:
-        frame: Any = message.delivery
-        properties = message.header.properties
-        self.body: bytes = message.body
-        self.key: str = frame.routing_key or ""
-        self.redelivered: bool = bool(frame.redelivered)
-        self.headers = cast("Mapping[str, object]", properties.headers or _NO_HEADERS)
-        self.id: str = properties.message_id or ""
-        self.correlation: str = properties.correlation_id or ""
-        self.reply_to: str = properties.reply_to or ""
-        self._tag: int = frame.delivery_tag
+    def __init__(self, arrived: Arrived, settling: Settling | None) -> None:
+        properties = read_properties(arrived.properties)
+        self.body = arrived.body
+        self.key = arrived.key
+        self.redelivered = arrived.redelivered
+        self.headers = properties.headers
+        self.id = properties.id
+        self.correlation = properties.correlation
+        self.reply_to = properties.reply_to
+        self._tag = arrived.tag
         self._settling = settling
         if settling is not None:
             settling.open[self._tag] = False

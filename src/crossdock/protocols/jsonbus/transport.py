@@ -1,35 +1,29 @@
-"""The bytes under the AMQP library: writes are gathered, and what RabbitMQ says about the whole connection is overheard.
+"""The bytes under the AMQP library: writes are gathered, deliveries are taken out, other frames are overheard.
 
 The library writes every frame by itself, which is one system call each, and does not tell when RabbitMQ blocks us, nor why
-it hung up while we connected. It breaks off over properties that it cannot read, so it is given none of these.
+it hung up while we connected.
 """
 
 import asyncio
-import struct
-from collections.abc import Callable
 from typing import Any, Final
 
 import pamqp.frame
 from aiormq import SSLContextProvider, TransportFactory
 from aiormq.exceptions import AMQPConnectionError
-from pamqp import commands
-from pamqp.base import Frame
-from pamqp.exceptions import PAMQPException
+from pamqp.heartbeat import Heartbeat
 from yarl import URL
 
-from crossdock.protocols.jsonbus.properties import readable
+from crossdock.protocols.jsonbus.sorting import Overhear, Sorter
 
-_HEADER: Final = struct.Struct(">BHI")
-_METHOD: Final = 1
-_CONTENT: Final = 2
 _HELD: Final = 2**18
 """Bytes that are gathered at most."""
 _MOMENT: Final = 0.001
 """Seconds between two writes to the socket under load."""
 _LIMIT: Final = 2**20
 """Bytes that are read ahead of the library, about half of them at a time."""
-
-Overhear = Callable[[Frame], None]
+_SIGN: Final = 1.0
+"""Seconds after which the library gets a sign of life."""
+_HEARTBEAT: Final = pamqp.frame.marshal(Heartbeat(), 0)
 
 
 class Transport(TransportFactory):
@@ -40,7 +34,7 @@ class Transport(TransportFactory):
     """
 
     def __init__(self, overhear: Overhear) -> None:
-        self._overhear = overhear
+        self.sorter = Sorter(overhear)
         self.writer: GatheringWriter | None = None
         """The socket, once there is one."""
 
@@ -52,7 +46,7 @@ class Transport(TransportFactory):
         """
         certificates: SSLContextProvider = kwargs["ssl_context_provider"]
         loop = asyncio.get_running_loop()
-        reader = ListeningReader(self._overhear)
+        reader = SortedReader(self.sorter)
         protocol = asyncio.StreamReaderProtocol(reader)
         try:
             context = await certificates.get_context() if url.scheme == "amqps" else None
@@ -64,56 +58,29 @@ class Transport(TransportFactory):
         return reader, self.writer
 
 
-class ListeningReader(asyncio.StreamReader):
-    """A reader that looks at the methods of channel 0 as they pass."""
+class SortedReader(asyncio.StreamReader):
+    """A reader that gives the library what a sorter leaves it.
 
-    def __init__(self, overhear: Overhear) -> None:
+    Args:
+        sorter: takes everything first.
+    """
+
+    def __init__(self, sorter: Sorter) -> None:
         super().__init__(_LIMIT)
-        self._overhear = overhear
-        self._seen = bytearray()
-        self._skip = 0
-        self._begun = b""
-
-    async def readexactly(self, n: int) -> bytes:
-        """Return bytes of the socket. The library asks for the beginning of a frame, in pieces, and then for the rest."""
-        data = await super().readexactly(n)
-        if len(self._begun) < _HEADER.size:
-            self._begun += data
-            return data
-        kind, self._begun = self._begun[0], b""
-        return readable(data[:-1]) + data[-1:] if kind == _CONTENT else data
+        self._sorter = sorter
+        self._clock = asyncio.get_running_loop()
+        self._fed = 0.0
 
     def feed_data(self, data: Any) -> None:
         """Take bytes from the socket."""
-        super().feed_data(data)
-        if self._skip >= len(data):
-            self._skip -= len(data)
-            return
-        self._seen += memoryview(data)[self._skip :]
-        self._skip = 0
-        self._listen()
-
-    def _listen(self) -> None:
-        """Walk over the frames that have begun; only a method of channel 0 is waited for as a whole."""
-        seen, place = self._seen, 0
-        while len(seen) - place >= _HEADER.size:
-            kind, channel, size = _HEADER.unpack_from(seen, place)
-            after = place + _HEADER.size + size + 1
-            if kind == _METHOD and channel == 0:
-                if after > len(seen):
-                    break
-                self._tell(bytes(seen[place:after]))
-            place = after
-        self._skip = max(0, place - len(seen))
-        del seen[:place]
-
-    def _tell(self, frame: bytes) -> None:
-        try:
-            content = pamqp.frame.unmarshal(frame)[2]
-        except PAMQPException:
-            return  # the library says so when it comes to it
-        if isinstance(content, commands.Connection.Blocked | commands.Connection.Unblocked | commands.Connection.Close):
-            self._overhear(content)
+        rest = self._sorter.sort(bytes(data))
+        now = self._clock.time()
+        if not rest and now - self._fed >= _SIGN:
+            # RabbitMQ sends no heartbeats while it delivers, and the library ends a connection on which it sees nothing.
+            rest = _HEARTBEAT
+        if rest:
+            self._fed = now
+            super().feed_data(rest)
 
 
 class GatheringWriter(asyncio.StreamWriter):
