@@ -19,7 +19,7 @@ from acceptance.jsonbus.worker_site import eventually
 from rabbit import Vhost
 
 KILLS = int(os.environ.get("CROSSDOCK_KILLS", "20"))
-OURS = max(2, KILLS // 5)
+OURS = max(2, KILLS // 10)
 """Kills under the load of our own client."""
 WORKERS_EVERY = 4
 SEED = 4
@@ -44,7 +44,7 @@ async def kill(site: Site, load: Load | Calls, kills: int) -> None:
 
 async def test_every_confirmed_request_has_one_answer_whatever_is_killed(vhost: Vhost, tmp_path: Path):
     with site_at(vhost, tmp_path) as site:
-        async with loading(Load(vhost.url, KINDS, pause=0.06)) as load:
+        async with loading(Load(vhost.url, KINDS, pause=0.08)) as load:
             await kill(site, load, KILLS)
         print(f"{site.kills} kills: {load.counts}")
         assert load.violations() == []
