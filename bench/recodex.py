@@ -74,7 +74,7 @@ async def _doors(*, notified: bool = False) -> AsyncIterator[Doors]:
             clock=SystemClock(),
             kinds={"evaluation": Kind(name="evaluation", raw=True)},
         )
-        options = RecodexOptions(clients=_ANY, workers=_ANY)
+        options = RecodexOptions(clients=_ANY, workers=_ANY, told=notified)
         frontend, backend = Frontend(options, broker), Backend(options, broker)
         await broker.open()
         await frontend.start()

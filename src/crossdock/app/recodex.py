@@ -110,6 +110,7 @@ def _options(table: Recodex) -> RecodexOptions:
         max_liveness=table.max_liveness,
         max_request_failures=table.max_failures,
         no_worker=table.no_worker,
+        told=table.notifier is not None or bool(table.feed),
         insecure=table.insecure,
         curve=_curve(table),
     )

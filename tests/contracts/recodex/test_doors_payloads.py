@@ -83,6 +83,18 @@ async def test_a_job_of_another_kind_has_its_payload_behind_the_archive_url(scen
     assert Owed.read(job.notify[0].address) == Owed("j", "http://r/1", "echo")
 
 
+async def test_where_nobody_is_told_of_ends_only_results_of_other_kinds_are_owed(tmp_path, files: Files):
+    options = RecodexOptions(clients=ANY_PORT, workers=ANY_PORT, told=False)
+    files.holds["http://a/1.zip"] = b"1"
+    async with scene_at(tmp_path, options, hooks=Hooks(fetch=files.fetch)) as scene:
+        await attach_echo(scene)
+        await scene.ready_worker()
+        for headers in (["meta.kind=echo"], []):
+            assert await scene.client().eval("j", *headers) == ["accept"]
+        owed = {job.kind: [Owed.read(subscriber.address) for subscriber in job.notify] for job in await scene.jobs()}
+    assert owed == {"echo": [Owed("j", "http://r/1", "echo")], "evaluation": []}
+
+
 async def test_how_often_another_kind_is_tried_is_its_own_to_say(tmp_path, files: Files):
     options = RecodexOptions(clients=ANY_PORT, workers=ANY_PORT, max_request_failures=2)
     files.holds["http://a/1.zip"] = b"1"

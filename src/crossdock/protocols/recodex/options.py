@@ -27,6 +27,7 @@ class RecodexOptions(Struct, frozen=True, kw_only=True):
     ``max_request_failures`` is how often an evaluation is tried in all. ``no_worker`` says what becomes of a job that no
     attached worker could take: it is rejected, or it waits. Job ids are remembered for ``remember`` seconds.
     ``in_flight`` is how many jobs may be on their way to the disk before the clients' door stops reading.
+    ``told`` says whether somebody listens to the outbox for how evaluations ended; if not, nothing is put there.
     """
 
     clients: str = f"tcp://127.0.0.1:{CLIENT_PORT}"
@@ -37,6 +38,7 @@ class RecodexOptions(Struct, frozen=True, kw_only=True):
     no_worker: Literal["reject", "queue"] = "reject"
     remember: float = 7 * 86400.0
     in_flight: int = 2000
+    told: bool = True
     insecure: bool = False
     curve: Curve | None = None
 

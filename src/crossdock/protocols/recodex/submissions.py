@@ -110,7 +110,7 @@ class Submissions:
             return Reject(no_worker(message.headers))
         payload = None if kind.name == EVALUATION else await self._fetch(message.archive)
         expires = self._broker.clock.wall() + self._options.remember
-        request = submit(message, frames, payload, self._attempts(kind), expires)
+        request = submit(message, frames, payload, self._attempts(kind), expires, told=self._options.told)
         _, written = await self._broker.intake.submit_soon(request)
         return _ACCEPTED if written is None else written
 

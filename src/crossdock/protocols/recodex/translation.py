@@ -107,7 +107,9 @@ def digest(message: Eval) -> str:
     return blake2b(_encode(parts), digest_size=_DIGEST).hexdigest()
 
 
-def submit(message: Eval, frames: str, payload: bytes | None, attempts: int | None, expires: float) -> Submit:
+def submit(
+    message: Eval, frames: str, payload: bytes | None, attempts: int | None, expires: float, *, told: bool = True
+) -> Submit:
     """Return the request to the core.
 
     Args:
@@ -116,9 +118,14 @@ def submit(message: Eval, frames: str, payload: bytes | None, attempts: int | No
         payload: the JSON of a job of another kind than evaluation; None for an evaluation.
         attempts: how often it is tried in all, None if its kind says so.
         expires: until when its id is remembered (seconds since 1970).
+        told: whether somebody is told how evaluations end; a result of another kind has to be put to its URL anyway.
     """
     kind = kind_of(message)
-    owed = Owed(message.job) if payload is None else Owed(message.job, message.result, kind)
+    notify: tuple[Subscriber, ...] = ()
+    if payload is not None:
+        notify = (Subscriber(CHANNEL, Owed(message.job, message.result, kind).address()),)
+    elif told:
+        notify = (Subscriber(CHANNEL, Owed(message.job).address()),)
     if payload is None:
         evaluation = EvaluationPayload(
             submission=message.archive, result_url=message.result, job_id=message.job, meta=dict(message.meta)
@@ -130,7 +137,7 @@ def submit(message: Eval, frames: str, payload: bytes | None, attempts: int | No
         payload=payload,
         requirements=requirements(message.headers),
         overrides=None if attempts is None else Overrides(attempts=attempts),
-        notify=(Subscriber(CHANNEL, owed.address()),),
+        notify=notify,
         records=(record,),
     )
 
