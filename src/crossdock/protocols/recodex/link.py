@@ -6,11 +6,11 @@ from contextlib import suppress
 from typing import Any, Final, TypeVar, cast
 
 import zmq
-from zmq import auth
 
 from crossdock.core.errors import Code, CrossdockError
 from crossdock.core.jobs import Lease
 from crossdock.protocols.recodex.extension import Answer, Grant, Question
+from crossdock.protocols.recodex.keys import curve_options
 from crossdock.protocols.recodex.worker_address import WorkerAddress
 from crossdock.protocols.recodex.worker_questions import Settled
 from crossdock.protocols.recodex.worker_session import Effect, HangUp, Standing, Transmit, WorkerSession
@@ -44,7 +44,7 @@ class Dealer:
     def __init__(self, address: WorkerAddress, receive: Callable[[list[list[bytes]]], None]) -> None:
         self._address = address
         self._receive = receive
-        self._keys = _keys(address)
+        self._keys = curve_options(address.server_key, address.secret_key)
         self._context = zmq.Context[zmq.Socket[bytes]]()
         self._socket: Any = None
         self._looking = False
@@ -246,17 +246,3 @@ def _leases(future: asyncio.Future[Answer]) -> tuple[Lease, ...]:
 
 def _leases_in(answer: Answer | CrossdockError) -> tuple[Lease, ...]:
     return answer.leases if isinstance(answer, Grant) else ()
-
-
-def _keys(address: WorkerAddress) -> dict[int, bytes]:
-    if not address.server_key:
-        return {}
-    load: Callable[[str], tuple[bytes, bytes | None]] = getattr(auth, "load_certificate")  # noqa: B009 - its types are not known
-    try:
-        server = load(address.server_key)[0]
-        public, secret = load(address.secret_key)
-    except (OSError, ValueError) as error:
-        raise CrossdockError(Code.INVALID, f"a CURVE key cannot be read: {error}") from None
-    if secret is None:
-        raise CrossdockError(Code.INVALID, f"{address.secret_key} has no secret key")
-    return {zmq.CURVE_SERVERKEY: server, zmq.CURVE_PUBLICKEY: public, zmq.CURVE_SECRETKEY: secret}

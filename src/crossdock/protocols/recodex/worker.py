@@ -7,8 +7,7 @@ is a ReCodEx worker with one slot, whose leases are evaluations.
 import asyncio
 import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import structlog
 from msgspec.structs import replace
@@ -18,6 +17,7 @@ from crossdock.core.errors import Code, CrossdockError
 from crossdock.core.jobs import ArtifactRef, Lease, MemberOutcome, Outcome, OutcomeKind
 from crossdock.core.lifecycle import State
 from crossdock.core.requests import Note, Renewal, Verdict, WorkerInfo
+from crossdock.http.closing import AsyncClosing
 from crossdock.protocols.recodex.extension import (
     LONGEST_CLAIM,
     PART,
@@ -50,7 +50,7 @@ _log: Final[Any] = structlog.get_logger("crossdock.worker")
 _STATES: Final = {OutcomeKind.SUCCEEDED: State.SUCCEEDED, OutcomeKind.FAILED: State.FAILED}
 
 
-class RecodexDispatch:
+class RecodexDispatch(AsyncClosing):
     """Implements :class:`~crossdock.core.ports.Dispatch` for one worker at one broker.
 
     Detach the worker at the end, or use this as a context manager, which does: an open connection keeps a process alive.
@@ -69,12 +69,8 @@ class RecodexDispatch:
         self._link: Link | None = None
         self._uploads = itertools.count(1)
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def close(self) -> None:
+        """Detach the worker."""
         await self.detach(self._worker)
 
     @property

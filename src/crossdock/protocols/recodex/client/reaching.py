@@ -1,16 +1,16 @@
 """How both clients reach the broker and the file server."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Final, Generic, TypeVar
 
 import httpx
 import zmq
-from zmq import auth
 
 from crossdock.core.errors import Code, CrossdockError
 from crossdock.protocols.recodex.client import calls
 from crossdock.protocols.recodex.client.calls import Address
+from crossdock.protocols.recodex.keys import curve_options
 
 Socket = TypeVar("Socket", bound="zmq.Socket[Any]")
 
@@ -72,15 +72,8 @@ def _configure(socket: "zmq.Socket[Any]", address: Address) -> None:
     socket.linger = 0
     socket.maxmsgsize = calls.LARGEST_ANSWER
     try:
-        if address.server_key:
-            socket.curve_serverkey = _keys(address.server_key)[0]
-            socket.curve_publickey, secret = _keys(address.secret_key)
-            socket.curve_secretkey = secret or b""
+        for option, key in curve_options(address.server_key, address.secret_key).items():
+            socket.setsockopt(option, key)
         socket.connect(address.broker)
     except (OSError, ValueError, zmq.ZMQError) as error:
         raise CrossdockError(Code.INVALID, f"{address.broker} cannot be connected to: {error}") from error
-
-
-def _keys(path: str) -> tuple[bytes, bytes | None]:
-    load: Callable[[str], tuple[bytes, bytes | None]] = getattr(auth, "load_certificate")  # noqa: B009 - its types are not known
-    return load(path)
