@@ -5,6 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
+from brokers import turns
 from crossdock.core.errors import CrossdockError
 from crossdock.core.identifiers import encode_id
 from crossdock.core.jobs import MemberOutcome, Outcome, OutcomeKind
@@ -45,6 +46,28 @@ async def test_a_member_that_takes_its_child_along_costs_only_itself(runner: Fun
     assert outcome.kind is OutcomeKind.SUCCEEDED
     assert len(attempt.members) == 200
     assert [end for end in ends(attempt) if end[2]] == [(110, OutcomeKind.ERRORED, "worker_died")]
+
+
+class Distracted(Recorder):
+    """Takes the first outcome when the child that sends them is long gone."""
+
+    def __init__(self, runner: FunctionRunner) -> None:
+        super().__init__()
+        self._runner = runner
+
+    async def member(self, outcome: MemberOutcome) -> None:
+        if not self.members:
+            before = set(self._runner.processes())
+            async with asyncio.timeout(30):
+                while before <= set(self._runner.processes()):
+                    await turns()
+        await super().member(outcome)
+
+
+async def test_what_a_child_said_before_it_died_is_heard_however_late(runner: FunctionRunner) -> None:
+    attempt = Distracted(runner)
+    await runner.run(chunk("member", 200, {"bad": 209, "how": "segfault"}), attempt)
+    assert [end for end in ends(attempt) if end[2]] == [(209, OutcomeKind.ERRORED, "worker_died")]
 
 
 async def test_the_timeout_is_each_members(runner: FunctionRunner, attempt: Recorder) -> None:

@@ -26,6 +26,7 @@ class Pool:
         self._max_memory = max_memory
         self._guard: Guard | None = None
         self._idle: list[Child] = []
+        self._lent: set[Child] = set()
         self._children: set[Child] = set()
         self._waiting: deque[asyncio.Future[Child]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -47,6 +48,7 @@ class Pool:
         while self._idle:
             child = self._idle.pop()
             if child.usable:
+                self._lent.add(child)
                 return child
         if self._closed:
             raise CannotStart(_STOPPED)
@@ -63,6 +65,9 @@ class Pool:
 
     def release(self, child: Child) -> None:
         """Take a child back after a job."""
+        self._lent.discard(child)
+        if child.dead:
+            child.close()
         if not child.usable or self._closed:
             return
         if self._worn(child):
@@ -120,7 +125,9 @@ class Pool:
         self._children.discard(child)
         if child in self._idle:
             self._idle.remove(child)
-        child.close()
+        # Whoever had it may still have to read what it said last.
+        if child not in self._lent:
+            child.close()
         # One that never got ready is not tried again before somebody asks: the next would fail as well.
         if (lost and child.ready) or (self._waiting and not self._children):
             self._grow()
@@ -129,6 +136,7 @@ class Pool:
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
+                self._lent.add(child)
                 waiter.set_result(child)
                 return
         self._idle.append(child)

@@ -122,6 +122,11 @@ class Child:
         """Whether the process lives and is meant to."""
         return not self._doomed and not self._exited.done()
 
+    @property
+    def dead(self) -> bool:
+        """Whether the process has ended."""
+        return self._exited.done()
+
     async def wait_ready(self) -> None:
         """Wait until the app is loaded.
 
