@@ -20,7 +20,7 @@ from crossdock.core.errors import CrossdockError
 from crossdock.core.jobs import OutcomeKind
 from crossdock.runners.program.sandbox.boxes import Boxes
 from crossdock.runners.program.sandbox.spec import Tier
-from crossdock.runners.program.settings import WorkerLimits
+from crossdock.runners.program.settings import FileManager, WorkerLimits
 from unit.program.scene import Scene, scene, steps, task
 from unit.runners.recorder import Recorder, lease
 
@@ -258,7 +258,7 @@ async def test_compiling_reaches_the_machine_only_where_that_is_configured(
     here: Scene, tmp_path: Path, network: bool
 ) -> None:
     table = Evaluation(network=network, min_tier=3)
-    known = ((here.server.url, "", ""),)
+    known = (FileManager(prefix=here.server.url),)
     runner, _ = await program_runner(Config(), table, here.artifacts, tmp_path / "own", 1, "group1", known)
     await runner.start()
     try:
