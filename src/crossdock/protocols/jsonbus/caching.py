@@ -14,8 +14,8 @@ from enum import StrEnum
 from typing import Final
 
 from crossdock.core.broker import Broker
-from crossdock.core.errors import Code, CrossdockError
 from crossdock.core.jobs import Job, Subscriber
+from crossdock.core.lookup import find_job
 from crossdock.core.policy import Overrides
 from crossdock.core.ports import Records
 from crossdock.core.requests import Record, Submit
@@ -98,18 +98,10 @@ class Cache:
     async def _look(self, space: str, key: str, offer: Offer) -> tuple[Known | None, Step]:
         """Return what is known under a key, if it still counts, and what to do about it."""
         known = await read_known(self._broker.records, space, key)
-        job = None if known is None else await self._job(known.job)
+        job = None if known is None else await find_job(self._broker.intake, known.job)
         if known is None or job is None or self._is_over(job):
             return None, Step.RUN
         return known, decide(known, job, offer, accident=await self._is_accident(job))
-
-    async def _job(self, job: int) -> Job | None:
-        try:
-            return await self._broker.intake.job(job)
-        except CrossdockError as error:
-            if error.code is not Code.NOT_FOUND:
-                raise
-            return None
 
     def _is_over(self, job: Job) -> bool:
         return job.finished is not None and job.finished + self._keep <= self._broker.clock.wall()
@@ -119,7 +111,7 @@ class Cache:
         accident = is_accident(job)
         if accident is not None:
             return accident
-        parents = [await self._job(parent) for parent in job.after]
+        parents = [await find_job(self._broker.intake, parent) for parent in job.after]
         return any([parent is not None and await self._is_accident(parent) for parent in parents])
 
     async def _submit(self, key: str, offer: Offer) -> None:

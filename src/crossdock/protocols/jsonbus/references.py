@@ -22,6 +22,7 @@ from crossdock.core.broker import Broker
 from crossdock.core.errors import Code, CrossdockError
 from crossdock.core.jobs import ArtifactRef, Job
 from crossdock.core.lifecycle import State
+from crossdock.core.lookup import find_job
 from crossdock.core.requests import Record
 from crossdock.http.problems import ProblemError
 
@@ -79,20 +80,12 @@ class References:
         if ticket is None:
             message = "this URL of a result is not one that was made here; take it from the answer as it is"
             raise ProblemError(Code.UNAUTHORIZED, message, status=HTTPStatus.FORBIDDEN)
-        job = None if ticket.expires <= self._broker.clock.wall() else await self._job(ticket.job)
+        job = None if ticket.expires <= self._broker.clock.wall() else await find_job(self._broker.intake, ticket.job)
         if job is None or job.state is not State.SUCCEEDED:
             raise _gone("the time of this result is over; send the request again")
         if isinstance(job.result, ArtifactRef):
             return await self._stream(job.result)
         return Response(job.result or b"null", headers=_headers(), media_type=_JSON)
-
-    async def _job(self, job: int) -> Job | None:
-        try:
-            return await self._broker.intake.job(job)
-        except CrossdockError as error:
-            if error.code is not Code.NOT_FOUND:
-                raise
-            return None
 
     async def _stream(self, result: ArtifactRef) -> Response:
         content = self._broker.artifacts.read(result)

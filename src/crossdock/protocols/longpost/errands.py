@@ -9,8 +9,9 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from crossdock.core.errors import Code, CrossdockError
+from crossdock.core.errors import CrossdockError
 from crossdock.core.jobs import ArtifactRef
+from crossdock.core.lookup import find_job
 from crossdock.core.ports import Artifacts, Clock, Intake, Records
 from crossdock.core.requests import Record, Submit
 from crossdock.protocols.longpost.messages import MAX_TOKEN, Failure, Reply, Token
@@ -141,11 +142,8 @@ class Errands:
         record = await ports.records.get(TASKS, f"{visit.kind}/{effect.task}")
         if record is None:
             return Sight(None, now)
-        try:
-            job = await ports.intake.job(int(record.value))
-        except CrossdockError as error:
-            if error.code is not Code.NOT_FOUND:
-                raise
+        job = await find_job(ports.intake, int(record.value))
+        if job is None:
             return Sight(None, now)
         # Only while the job runs: nobody can have taken the result, so this cannot bring back a token that was spent.
         if not job.terminal and record.expires is not None and record.expires - now < TASK_TTL / 2:
